@@ -1,0 +1,42 @@
+# make demo, make test and make check each do all their set-up themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+MESHES ?= red,green
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## make .venv with everything that the demo, the tests and the checks need
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-index --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## two meshes on this machine, federated; runs until Ctrl-C
+	$(BIN)/isthmus demo
+
+test: setup ## every test; real Envoys, real kubectl
+	$(BIN)/python -m pytest
+
+check: setup ## format, lint, types, direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## format the code in place
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements.lock pyproject.toml
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

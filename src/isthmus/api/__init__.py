@@ -1,0 +1,6 @@
+"""The Kubernetes resources of a federation as typed values, and the CRDs generated from them.
+
+Belongs here: one frozen msgspec Struct per kind of ``federation.maistra.io/v1`` and ``maistra.io/v2``, their defaults,
+and the function that turns a type into its CustomResourceDefinition. Must not: decide anything, do I/O.
+Everybody above may import it.
+"""

@@ -1,0 +1,21 @@
+"""The root command. Each sub-command lives in a module of its own and imports its room only when it is called."""
+
+import typer
+
+app = typer.Typer(
+    name="isthmus",
+    help="Federation of service meshes with the ServiceMeshPeer API, on Kubernetes and Envoy.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def root() -> None:
+    """Keep sub-commands as sub-commands, however few they are."""
+
+
+def main() -> None:
+    """Run the command line; the console script of the package."""
+    app()

@@ -1,0 +1,1 @@
+"""The Kubernetes REST API on SQLite: storage, discovery, reading, writing, watching, CRDs, identities."""
