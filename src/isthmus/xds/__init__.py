@@ -3,3 +3,24 @@
 Belongs here: the protocol as a state machine to be driven by hand, and the gRPC service around it. Resources are opaque
 bytes with a name and a version. Must not: know what a cluster or a peer is.
 """
+
+from isthmus.xds.resource import WILDCARD, DeltaRequest, DeltaResponse, Rejection, Resource, ResourceView
+from isthmus.xds.server import AGGREGATED, SECRETS, Clients, DeltaService
+from isthmus.xds.stream import DeltaStream, SubscriptionLimitError
+from isthmus.xds.table import ResourceTable
+
+__all__ = [
+    "AGGREGATED",
+    "SECRETS",
+    "WILDCARD",
+    "Clients",
+    "DeltaRequest",
+    "DeltaResponse",
+    "DeltaService",
+    "DeltaStream",
+    "Rejection",
+    "Resource",
+    "ResourceTable",
+    "ResourceView",
+    "SubscriptionLimitError",
+]

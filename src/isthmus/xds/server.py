@@ -1,0 +1,163 @@
+"""The gRPC service around ``DeltaStream``: translation and transport only.
+
+Source: ``envoy.service.discovery.v3.AggregatedDiscoveryService``. Who the client is comes from its certificate alone,
+never from what the node says of itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+import grpc
+import structlog
+from envoy.service.discovery.v3 import discovery_pb2
+
+from isthmus.xds.resource import DeltaRequest, DeltaResponse, Rejection
+from isthmus.xds.stream import DeltaStream, SubscriptionLimitError
+from isthmus.xds.table import ResourceTable
+
+log = structlog.get_logger(__name__)
+
+AGGREGATED = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+SECRETS = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets"
+
+
+class Clients(Protocol):
+    """Knows which client may connect and what it may see. Owned by the server, implemented by its user."""
+
+    def admit(self, identities: Sequence[str]) -> tuple[str, ResourceTable]:
+        """The client's name for the log, and its resources.
+
+        ``identities`` are the subject alternative names of its certificate, empty on a local socket.
+
+        Raises:
+            PermissionError: nobody with these identities has resources here; the message says why.
+        """
+
+    def connected(self, client: str) -> None:
+        """A stream of this client has begun."""
+
+    def disconnected(self, client: str) -> None:
+        """A stream of this client has ended."""
+
+    def rejected(self, client: str, rejection: Rejection) -> None:
+        """The client refused resources and keeps what it had."""
+
+
+class _StreamEndedError(Exception):
+    """Private: the client has closed its half of the stream."""
+
+
+class DeltaService:
+    """Serves ``DeltaStream`` at the given gRPC methods; add ``handlers()`` to a ``grpc.aio`` server."""
+
+    def __init__(self, clients: Clients, *, methods: Sequence[str] = (AGGREGATED,), order: Sequence[str] = ()) -> None:
+        self._clients = clients
+        self._methods = frozenset(methods)
+        self._order = order
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The handler that recognises this service's methods."""
+        return _Handlers(dict.fromkeys(self._methods, self._serve))
+
+    async def _serve(self, requests: AsyncIterator[Any], context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        try:
+            client, table = self._clients.admit(identities_of(context))
+        except PermissionError as error:
+            log.info("xds client refused", reason=str(error))
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        self._clients.connected(client)
+        try:
+            await _Session(client, table, self._clients, order=self._order).run(requests, context)
+        except* _StreamEndedError:
+            pass
+        except* SubscriptionLimitError as group:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(group.exceptions[0]))
+        finally:
+            self._clients.disconnected(client)
+
+
+class _Session:
+    """One stream while it lives: one reader, one writer, and the wake-up between them."""
+
+    def __init__(self, client: str, table: ResourceTable, clients: Clients, *, order: Sequence[str]) -> None:
+        self._client = client
+        self._clients = clients
+        self._stream = DeltaStream(table, order=order)
+        self._table = table
+        self._news = asyncio.Event()
+
+    async def run(self, requests: AsyncIterator[Any], context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        stop_listening = self._table.listen(self._changed)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(requests), name=f"xds requests of {self._client}")
+                tasks.create_task(self._write(context), name=f"xds responses to {self._client}")
+        finally:
+            stop_listening()
+
+    def _changed(self, type_url: str, names: tuple[str, ...]) -> None:
+        if self._stream.changed(type_url, names):
+            self._news.set()
+
+    async def _read(self, requests: AsyncIterator[Any]) -> None:
+        async for message in requests:
+            rejection = self._stream.receive(request_of(message))
+            if rejection is not None:
+                self._clients.rejected(self._client, rejection)
+            self._news.set()
+        raise _StreamEndedError
+
+    async def _write(self, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            for response in self._stream.flush():
+                await context.write(message_of(response))
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Maps the full method names to one bidirectional handler."""
+
+    def __init__(self, methods: dict[str, Callable[..., Any]]) -> None:
+        self._handlers = {
+            method: grpc.stream_stream_rpc_method_handler(
+                serve,
+                request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
+                response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
+            )
+            for method, serve in methods.items()
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        return self._handlers.get(handler_call_details.method)
+
+
+def identities_of(context: "grpc.aio.ServicerContext[Any, Any]") -> tuple[str, ...]:
+    """The URI subject alternative names that the client's certificate proves; empty without one."""
+    names = context.auth_context().get("x509_subject_alternative_name", ())
+    return tuple(name.decode("utf-8", "replace") for name in names)
+
+
+def request_of(message: Any) -> DeltaRequest:
+    """The protobuf request as a value."""
+    return DeltaRequest(
+        type_url=message.type_url,
+        subscribe=tuple(message.resource_names_subscribe),
+        unsubscribe=tuple(message.resource_names_unsubscribe),
+        initial_versions=dict(message.initial_resource_versions),
+        nonce=message.response_nonce,
+        error=message.error_detail.message or (message.HasField("error_detail") and "no reason given") or "",
+    )
+
+
+def message_of(response: DeltaResponse) -> Any:
+    """The response as a protobuf message; bodies are wrapped into ``Any`` here."""
+    message = discovery_pb2.DeltaDiscoveryResponse(
+        type_url=response.type_url, nonce=response.nonce, removed_resources=response.removed
+    )
+    for resource in response.resources:
+        entry = message.resources.add(name=resource.name, version=resource.version)
+        entry.resource.type_url = response.type_url
+        entry.resource.value = resource.body
+    return message

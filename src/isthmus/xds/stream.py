@@ -1,0 +1,85 @@
+"""One client's incremental stream, all types aggregated: a state machine to be driven by hand.
+
+Feed it ``receive(request)`` and ``changed(type_url, names)``; send what ``flush()`` returns. It does no I/O and holds
+no resource, only names and versions. Source: xDS protocol, "Incremental xDS" and "Aggregated Discovery Service".
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+
+from isthmus.xds.resource import DeltaRequest, DeltaResponse, Rejection, Resource, ResourceView
+from isthmus.xds.subscription import Subscription
+
+MAX_SUBSCRIPTIONS = 200_000
+"""Names one client may be subscribed to; a peer that makes up server names must not fill our memory."""
+
+
+class SubscriptionLimitError(Exception):
+    """A client asked for more names than a stream may hold; the stream has to be closed."""
+
+
+class DeltaStream:
+    """The server's side of one stream.
+
+    ``order`` names the types in the order in which additions are safe (clusters before the listeners that use them);
+    removals go out the other way round, after all additions (xDS protocol, "Eventual consistency considerations").
+    """
+
+    def __init__(self, view: ResourceView, *, order: Sequence[str] = ()) -> None:
+        self._view = view
+        self._order = {type_url: rank for rank, type_url in enumerate(order)}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._unanswered: dict[str, None] = {}
+        self._in_flight: dict[str, tuple[str, ...]] = {}
+        self._nonces = count(1)
+
+    def receive(self, request: DeltaRequest) -> Rejection | None:
+        """Take one request; a NACK is returned to be told to someone, and otherwise changes nothing.
+
+        Raises:
+            SubscriptionLimitError: the client holds more subscriptions than ``MAX_SUBSCRIPTIONS``.
+        """
+        rejection = self._acknowledge(request)
+        subscription = self._subscriptions.get(request.type_url)
+        if subscription is None:
+            subscription = self._subscriptions[request.type_url] = Subscription(request.type_url)
+            subscription.start(request, self._view)
+            self._unanswered[request.type_url] = None
+        else:
+            subscription.update(request, self._view)
+        if sum(len(each.names) for each in self._subscriptions.values()) > MAX_SUBSCRIPTIONS:
+            raise SubscriptionLimitError(f"more than {MAX_SUBSCRIPTIONS} names subscribed to, last {request.type_url}")
+        return rejection
+
+    def changed(self, type_url: str, names: Iterable[str]) -> bool:
+        """Note that resources may have changed; tell whether there may be something to send."""
+        subscription = self._subscriptions.get(type_url)
+        return subscription is not None and subscription.changed(names, self._view)
+
+    def flush(self) -> list[DeltaResponse]:
+        """What the client has to be sent now: one response for each type with news, additions first."""
+        ranked = sorted(self._subscriptions.values(), key=lambda each: self._order.get(each.type_url, len(self._order)))
+        responses = []
+        for subscription in ranked:
+            resources = tuple(subscription.take_updates(self._view))
+            if resources or subscription.type_url in self._unanswered:
+                responses.append(self._response(subscription.type_url, resources=resources))
+        for subscription in reversed(ranked):
+            removed = tuple(subscription.take_removals())
+            if removed:
+                responses.append(self._response(subscription.type_url, removed=removed))
+        self._unanswered.clear()
+        return responses
+
+    def _acknowledge(self, request: DeltaRequest) -> Rejection | None:
+        names = self._in_flight.pop(request.nonce, ())
+        if request.error:
+            return Rejection(request.type_url, names, request.error)
+        return None
+
+    def _response(
+        self, type_url: str, *, resources: tuple[Resource, ...] = (), removed: tuple[str, ...] = ()
+    ) -> DeltaResponse:
+        nonce = str(next(self._nonces))
+        self._in_flight[nonce] = tuple(resource.name for resource in resources) + removed
+        return DeltaResponse(type_url, nonce, resources, removed)
