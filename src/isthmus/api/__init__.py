@@ -4,3 +4,17 @@ Belongs here: one frozen msgspec Struct per kind of ``federation.maistra.io/v1``
 and the function that turns a type into its CustomResourceDefinition. Must not: decide anything, do I/O.
 Everybody above may import it.
 """
+
+from isthmus.api.controlplane import ServiceMeshControlPlane
+from isthmus.api.exports import ExportedServiceSet
+from isthmus.api.imports import ImportedServiceSet
+from isthmus.api.meta import Condition
+from isthmus.api.peer import ServiceMeshPeer
+
+__all__ = [
+    "Condition",
+    "ExportedServiceSet",
+    "ImportedServiceSet",
+    "ServiceMeshControlPlane",
+    "ServiceMeshPeer",
+]

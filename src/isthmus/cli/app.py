@@ -2,6 +2,8 @@
 
 import typer
 
+from isthmus.cli.crds import crds
+
 app = typer.Typer(
     name="isthmus",
     help="Federation of service meshes with the ServiceMeshPeer API, on Kubernetes and Envoy.",
@@ -14,6 +16,9 @@ app = typer.Typer(
 @app.callback()
 def root() -> None:
     """Keep sub-commands as sub-commands, however few they are."""
+
+
+app.command("crds")(crds)
 
 
 def main() -> None:

@@ -1,0 +1,44 @@
+"""What tests of every room share: golden files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Golden = Callable[[str, Any], None]
+"""``golden(name, value)``: the value must equal that of ``golden/<name>.yaml`` beside the test."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the one flag that rewrites golden files."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compare a value of JSON types with a YAML file, structurally; several documents if the value is a list."""
+    folder = request.path.parent / "golden"
+
+    def compare(name: str, value: Any) -> None:
+        documents = value if isinstance(value, list) else [value]
+        path = folder / f"{name}.yaml"
+        if request.config.getoption("--update-golden"):
+            _write(path, documents)
+        assert list(yaml.safe_load_all(path.read_text())) == documents
+
+    return compare
+
+
+def _write(path: Path, documents: list[Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120, explicit_start=True))
+
+
+class _Plain(yaml.SafeDumper):
+    """YAML without anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        del data
+        return True
