@@ -5,7 +5,7 @@ never from what the node says of itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -25,10 +25,11 @@ SECRETS = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets"
 class Clients(Protocol):
     """Knows which client may connect and what it may see. Owned by the server, implemented by its user."""
 
-    def admit(self, identities: Sequence[str]) -> tuple[str, ResourceTable]:
+    def admit(self, identities: Sequence[str], metadata: Mapping[str, str]) -> tuple[str, ResourceTable]:
         """The client's name for the log, and its resources.
 
-        ``identities`` are the subject alternative names of its certificate, empty on a local socket.
+        ``identities`` are the subject alternative names of its certificate, empty on a local socket: who it is.
+        ``metadata`` are the texts of its node's metadata: what it says of itself, such as the address to listen on.
 
         Raises:
             PermissionError: nobody with these identities has resources here; the message says why.
@@ -61,14 +62,17 @@ class DeltaService:
         return _Handlers(dict.fromkeys(self._methods, self._serve))
 
     async def _serve(self, requests: AsyncIterator[Any], context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        first = await anext(requests, None)
+        if first is None:
+            return
         try:
-            client, table = self._clients.admit(identities_of(context))
+            client, table = self._clients.admit(identities_of(context), metadata_of(first))
         except PermissionError as error:
             log.info("xds client refused", reason=str(error))
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         self._clients.connected(client)
         try:
-            await _Session(client, table, self._clients, order=self._order).run(requests, context)
+            await _Session(client, table, self._clients, order=self._order).run(first, requests, context)
         except* _StreamEndedError:
             pass
         except* SubscriptionLimitError as group:
@@ -87,9 +91,12 @@ class _Session:
         self._table = table
         self._news = asyncio.Event()
 
-    async def run(self, requests: AsyncIterator[Any], context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+    async def run(
+        self, first: Any, requests: AsyncIterator[Any], context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> None:
         stop_listening = self._table.listen(self._changed)
         try:
+            self._receive(first)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(requests), name=f"xds requests of {self._client}")
                 tasks.create_task(self._write(context), name=f"xds responses to {self._client}")
@@ -102,11 +109,14 @@ class _Session:
 
     async def _read(self, requests: AsyncIterator[Any]) -> None:
         async for message in requests:
-            rejection = self._stream.receive(request_of(message))
-            if rejection is not None:
-                self._clients.rejected(self._client, rejection)
-            self._news.set()
+            self._receive(message)
         raise _StreamEndedError
+
+    def _receive(self, message: Any) -> None:
+        rejection = self._stream.receive(request_of(message))
+        if rejection is not None:
+            self._clients.rejected(self._client, rejection)
+        self._news.set()
 
     async def _write(self, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         while True:
@@ -137,6 +147,12 @@ def identities_of(context: "grpc.aio.ServicerContext[Any, Any]") -> tuple[str, .
     """The URI subject alternative names that the client's certificate proves; empty without one."""
     names = context.auth_context().get("x509_subject_alternative_name", ())
     return tuple(name.decode("utf-8", "replace") for name in names)
+
+
+def metadata_of(message: Any) -> dict[str, str]:
+    """The texts among the metadata of the node that sends this first request."""
+    fields = message.node.metadata.fields.items()
+    return {key: value.string_value for key, value in fields if value.HasField("string_value")}
 
 
 def request_of(message: Any) -> DeltaRequest:

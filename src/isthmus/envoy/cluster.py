@@ -1,0 +1,100 @@
+"""Clusters: the hops of a gateway.
+
+Names are the contract with the listeners: ``pilot``, ``discovery|<peer>``, ``export|<server name>`` (the server name
+asked for, as the peer wrote it) and ``import|<gateway port>``. The last two are made on demand only.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+
+from isthmus.envoy import tls
+from isthmus.envoy.endpoint import load_assignment
+from isthmus.envoy.message import ADS, seconds
+from isthmus.federation.names import outbound_sni
+from isthmus.federation.plan import ControlPlane, Endpoint, ExportTarget, ImportedPort, RemotePeer
+
+PILOT = "pilot"
+EXPORT_PREFIX = "export|"
+IMPORT_PREFIX = "import|"
+
+_CONNECT_TIMEOUT = seconds(5)
+_KEEPALIVE = {
+    "tcp_keepalive": {
+        "keepalive_probes": {"value": 3},
+        "keepalive_time": {"value": 15},
+        "keepalive_interval": {"value": 5},
+    }
+}
+"""A silent link is given up after 30 s, so that a black hole does not hold connections for ever."""
+
+
+def discovery_cluster_name(peer: str) -> str:
+    """The cluster by which discovery calls reach ``peer``."""
+    return f"discovery|{peer}"
+
+
+def import_cluster_name(gateway_port: int) -> str:
+    """The cluster behind one gateway port of an egress gateway."""
+    return f"{IMPORT_PREFIX}{gateway_port}"
+
+
+def pilot(control_plane: ControlPlane) -> Any:
+    """From an ingress gateway to its own pilot's discovery server."""
+    endpoint = Endpoint(control_plane.host, control_plane.discovery_port)
+    socket = tls.upstream(tls.from_own_mesh([control_plane.identity]), sni=control_plane.host)
+    return _to(PILOT, [endpoint], socket)
+
+
+def discovery(peer: RemotePeer) -> Any:
+    """From an egress gateway to the discovery port of the peer's ingress gateway."""
+    validation = tls.from_peer(tls.bundle_name(peer.name))
+    socket = tls.upstream(validation, sni=peer.discovery_name, alpn=tls.ALPN_OF_PEERS)
+    return _to(discovery_cluster_name(peer.name), peer.discovery, socket)
+
+
+def imported(port: ImportedPort, peer: RemotePeer) -> Any:
+    """From an egress gateway to one exported service, by server name."""
+    validation = tls.from_peer(tls.bundle_name(peer.name), port.servers)
+    sni = outbound_sni(port.hostname, port.service_port)
+    socket = tls.upstream(validation, sni=sni, alpn=tls.ALPN_OF_PEERS[:1])
+    return _to(import_cluster_name(port.gateway_port), peer.services, socket)
+
+
+def exported(server_name: str, target: ExportTarget) -> Any:
+    """From an ingress gateway to the pods of a local service, under the server name that was asked for."""
+    return cluster_pb2.Cluster(
+        name=EXPORT_PREFIX + server_name,
+        alt_stat_name=f"{EXPORT_PREFIX}{target.key}",
+        type=cluster_pb2.Cluster.EDS,
+        eds_cluster_config={"eds_config": ADS, "service_name": target.key},
+        connect_timeout=_CONNECT_TIMEOUT,
+        upstream_connection_options=_KEEPALIVE,
+    )
+
+
+def _to(name: str, endpoints: Iterable[Endpoint], transport_socket: dict[str, Any]) -> Any:
+    """A cluster of the given endpoints; names among them are resolved again as their TTL says, and all are used."""
+    listed = sorted(set(endpoints))
+    named = any(not _is_ip(endpoint.host) for endpoint in listed)
+    return cluster_pb2.Cluster(
+        name=name,
+        type=cluster_pb2.Cluster.STRICT_DNS if named else cluster_pb2.Cluster.STATIC,
+        connect_timeout=_CONNECT_TIMEOUT,
+        load_assignment=load_assignment(name, listed),
+        dns_lookup_family=cluster_pb2.Cluster.V4_PREFERRED,
+        respect_dns_ttl=named,
+        dns_failure_refresh_rate={"base_interval": seconds(1), "max_interval": seconds(5)} if named else None,
+        transport_socket=transport_socket,
+        upstream_connection_options=_KEEPALIVE,
+    )
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""The HTTP part of discovery: connection manager and routes, for both gateways."""
+
+from typing import Any
+
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as manager_pb2
+
+from isthmus.envoy.access_log import Direction, request_log
+from isthmus.envoy.message import packed, seconds, struct
+from isthmus.identity import SpiffeId
+
+FORWARDED_CERTIFICATE = "x-forwarded-client-cert"
+
+
+def connection_manager(
+    name: str, *, direction: Direction, virtual_host: dict[str, Any], filters: list[dict[str, Any]]
+) -> Any:
+    """An HTTP connection manager for discovery.
+
+    It writes ``x-forwarded-client-cert`` from the client's certificate and never believes one that came in. Streams may
+    be silent for long (a peer without heartbeat): time-outs are the routes' and TCP's.
+    """
+    return manager_pb2.HttpConnectionManager(
+        stat_prefix=name,
+        codec_type=manager_pb2.HttpConnectionManager.AUTO,
+        route_config={"name": name, "virtual_hosts": [virtual_host], "validate_clusters": {"value": False}},
+        http_filters=[*filters, http_filter("router", router_pb2.Router())],
+        use_remote_address={"value": True},
+        forward_client_cert_details=manager_pb2.HttpConnectionManager.SANITIZE_SET,
+        set_current_client_cert_details={"uri": True},
+        server_header_transformation=manager_pb2.HttpConnectionManager.PASS_THROUGH,
+        stream_idle_timeout=seconds(0),
+        request_headers_timeout=seconds(10),
+        normalize_path={"value": True},
+        common_http_protocol_options={"headers_with_underscores_action": "REJECT_REQUEST"},
+        access_log=request_log(direction),
+    )
+
+
+def discovery_route(
+    *, path: str, peer: str, cluster: str, rewrite_path: str = "", client: SpiffeId | None = None, **match: Any
+) -> dict[str, Any]:
+    """One exact path of discovery to a cluster; a watch may last for ever, everything else a minute."""
+    headers = list(match.pop("headers", ()))
+    if client is not None:
+        headers.append(_from_client(client))
+    action: dict[str, Any] = {
+        "cluster": cluster,
+        "timeout": seconds(0 if path.startswith("/v1/watch") else 60),
+        **match,
+    }
+    if rewrite_path:
+        action["regex_rewrite"] = {"pattern": {"regex": ".*"}, "substitution": rewrite_path}
+    return {
+        "match": {"path": path, "headers": headers},
+        "route": action,
+        "metadata": {"filter_metadata": {"isthmus": struct({"peer": peer})}},
+    }
+
+
+def exact_header(name: str, value: str) -> dict[str, Any]:
+    """A header that must have just this value."""
+    return {"name": name, "string_match": {"exact": value}}
+
+
+def http_filter(name: str, config: Any) -> dict[str, Any]:
+    """An entry of ``http_filters``."""
+    return {"name": f"envoy.filters.http.{name}", "typed_config": packed(config)}
+
+
+def _from_client(client: SpiffeId) -> dict[str, Any]:
+    """Matches what the connection manager itself has written of the client's certificate."""
+    escaped = str(client).replace(".", r"\.")
+    pattern = rf"(?:[^,]*;)?URI={escaped}(?:;[^,]*)?"
+    return {"name": FORWARDED_CERTIFICATE, "string_match": {"safe_regex": {"regex": pattern}}}

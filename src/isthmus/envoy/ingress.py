@@ -1,0 +1,132 @@
+"""The listeners of an ingress gateway: what a peer may call.
+
+8188 carries discovery to our own pilot, 15443 carries services by server name. On both, the client's certificate must
+be vouched for by the bundle of its trust domain, and its identity must be the one that a ServiceMeshPeer names:
+nothing the client says decides who it is. Source: docs/protocol.md §1 and §3.
+"""
+
+from typing import Any
+
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.rbac.v3 import rbac_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb2
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+
+from isthmus.envoy import tls
+from isthmus.envoy.access_log import connection_log, refused_log
+from isthmus.envoy.cluster import EXPORT_PREFIX, PILOT
+from isthmus.envoy.http import connection_manager, discovery_route, http_filter
+from isthmus.envoy.message import ON_DEMAND, packed, seconds, socket_address
+from isthmus.federation.names import export_suffix
+from isthmus.federation.plan import DISCOVERY_PORT, SERVICE_PORT, AdmittedPeer, IngressPlan
+from isthmus.identity import SpiffeId
+
+TLS_INSPECTOR = {
+    "name": "envoy.filters.listener.tls_inspector",
+    "typed_config": packed(tls_inspector_pb2.TlsInspector()),
+}
+HANDSHAKE_TIMEOUT = seconds(10)
+"""A connection that has not shown its certificate by then is closed."""
+
+
+def listeners(plan: IngressPlan, bind_address: str) -> list[Any]:
+    """The listeners of this gateway; none without a peer to admit."""
+    if not plan.peers:
+        return []
+    return [_discovery(plan, bind_address), _services(plan, bind_address)]
+
+
+def _services(plan: IngressPlan, bind_address: str) -> Any:
+    return listener_pb2.Listener(
+        name="services",
+        address=socket_address(bind_address, SERVICE_PORT),
+        listener_filters=[TLS_INSPECTOR],
+        filter_chains=[_service_chain(peer) for peer in sorted(plan.peers, key=lambda peer: peer.name)],
+        access_log=refused_log("inbound"),
+    )
+
+
+def _service_chain(peer: AdmittedPeer) -> dict[str, Any]:
+    """One chain a peer, not one a service: what is exported is asked of the pilot when a name is first called."""
+    return {
+        "name": peer.name,
+        "filter_chain_match": {"server_names": [f"*.{export_suffix(peer.name)}"], "transport_protocol": "tls"},
+        "transport_socket": tls.downstream(tls.from_peer(tls.bundle_name(peer.name))),
+        "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
+        "filters": [
+            _filter("rbac", network_rbac_pb2.RBAC(rules=admit_only([peer.client]), stat_prefix="services")),
+            _filter("set_filter_state", _cluster_by_server_name()),
+            _filter("tcp_proxy", _on_demand_proxy(peer)),
+        ],
+    }
+
+
+def _cluster_by_server_name() -> Any:
+    """Name the cluster after what the client asks for; the pilot answers for that name or says there is none."""
+    value = {
+        "object_key": "envoy.tcp_proxy.cluster",
+        "format_string": {"text_format_source": {"inline_string": f"{EXPORT_PREFIX}%REQUESTED_SERVER_NAME%"}},
+    }
+    return set_filter_state_pb2.Config(on_new_connection=[value])
+
+
+def _on_demand_proxy(peer: AdmittedPeer) -> Any:
+    return tcp_proxy_pb2.TcpProxy(
+        stat_prefix="services",
+        cluster="unset",
+        on_demand=ON_DEMAND,
+        access_log=connection_log("inbound", peer.name),
+    )
+
+
+def _discovery(plan: IngressPlan, bind_address: str) -> Any:
+    clients = [peer.client for peer in plan.peers]
+    rbac = http_rbac_pb2.RBAC(rules=admit_only(clients))
+    manager = connection_manager(
+        "discovery",
+        direction="inbound",
+        virtual_host={"name": "discovery", "domains": ["*"], "routes": _routes(plan)},
+        filters=[http_filter("rbac", rbac)],
+    )
+    return listener_pb2.Listener(
+        name="discovery",
+        address=socket_address(bind_address, DISCOVERY_PORT),
+        listener_filters=[TLS_INSPECTOR],
+        filter_chains=[
+            {
+                "transport_socket": tls.downstream(tls.from_peer(tls.ALL_BUNDLES), alpn=["http/1.1"]),
+                "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
+                "filters": [_filter("http_connection_manager", manager)],
+            }
+        ],
+        access_log=refused_log("inbound"),
+    )
+
+
+def _routes(plan: IngressPlan) -> list[dict[str, Any]]:
+    """The paths of discovery, completed by the name that *we* give the caller, whom its certificate tells."""
+    return [
+        discovery_route(
+            path=f"/v1/{what}{slash}",
+            peer=peer.name,
+            cluster=PILOT,
+            rewrite_path=f"/v1/{what}/{peer.name}",
+            client=peer.client,
+        )
+        for peer in sorted(plan.peers, key=lambda peer: peer.name)
+        for what, slash in (("watch", ""), ("services", "/"), ("peer", ""), ("trustbundle", ""))
+    ]
+
+
+def admit_only(clients: list[SpiffeId]) -> Any:
+    """RBAC rules that let these identities pass and nobody else."""
+    principals = [{"authenticated": {"principal_name": {"exact": str(client)}}} for client in sorted(clients)]
+    policy = rbac_pb2.Policy(permissions=[{"any": True}], principals=principals)
+    return rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={"clients": policy})
+
+
+def _filter(name: str, config: Any) -> dict[str, Any]:
+    return {"name": f"envoy.filters.network.{name}", "typed_config": packed(config)}

@@ -1,0 +1,53 @@
+"""The names that services bear between meshes.
+
+Source: docs/protocol.md §2 and §3, docs/reference.md §4 and §5.
+"""
+
+import re
+from dataclasses import dataclass
+
+_OUTBOUND = re.compile(r"outbound_\.(?P<port>[0-9]{1,5})_\._\.(?P<host>.+)")
+
+
+def exported_hostname(name: str, namespace: str, peer: str) -> str:
+    """The host name under which a service is exported to ``peer``, as the exporter names that peer."""
+    return f"{name}.{namespace}.{export_suffix(peer)}"
+
+
+def export_suffix(peer: str) -> str:
+    """The suffix of all names exported to ``peer``; it tells an ingress gateway which peer a name is for."""
+    return f"svc.{peer}-exports.local"
+
+
+def import_suffix(peer: str) -> str:
+    """The default domain suffix of what is imported from ``peer``, as the importer names it."""
+    return f"svc.{peer}-imports.local"
+
+
+def discovery_name(peer: str, namespace: str) -> str:
+    """Authority and SNI of discovery calls to ``peer``; ``namespace`` is that of our own control plane."""
+    return f"discovery.{namespace}.svc.{peer}.local"
+
+
+def outbound_sni(hostname: str, port: int) -> str:
+    """The server name that an importer's egress gateway asks for."""
+    return f"outbound_.{port}_._.{hostname}"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedService:
+    """What a server name asks for: an exported host, and a port unless the name leaves that open."""
+
+    hostname: str
+    port: int | None
+
+
+def parse_sni(server_name: str) -> RequestedService:
+    """Read a server name: ``outbound_.<port>_._.<host>``, or the bare host (docs/protocol.md §3).
+
+    Anything else is taken as a host name; that nothing of that name is exported is for the caller to find.
+    """
+    match = _OUTBOUND.fullmatch(server_name)
+    if match is None:
+        return RequestedService(server_name, None)
+    return RequestedService(match["host"], int(match["port"]))

@@ -1,0 +1,103 @@
+"""What the gateways of one mesh have to do: the seam between the rules of federation and the proxy.
+
+A plan is a value: it names peers, who they are, where they are, and what may pass. ``envoy`` turns it into resources;
+nothing below this module knows of proxies, and nothing above it decides who may do what. Source: docs/protocol.md §1
+and §3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from isthmus.identity import SpiffeId, TrustBundle
+
+DISCOVERY_PORT = 8188
+SERVICE_PORT = 15443
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """Where to connect: an IP address or a DNS name, and a port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """Our own pilot, as its gateways see it."""
+
+    host: str
+    """DNS name of the Service ``istiod-<mesh>``."""
+    identity: SpiffeId
+    discovery_port: int = DISCOVERY_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedPeer:
+    """A peer whose calls an ingress gateway accepts."""
+
+    name: str
+    """The name of its ServiceMeshPeer here: the last label of the names exported to it, and its path in discovery."""
+    client: SpiffeId
+    """The one identity that may speak for the peer (``spec.security.clientID``)."""
+    bundle: TrustBundle
+    """The roots that can vouch for that identity, for its trust domain only."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngressPlan:
+    """What one ingress gateway lets in."""
+
+    control_plane: ControlPlane
+    peers: tuple[AdmittedPeer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePeer:
+    """A peer that an egress gateway connects to."""
+
+    name: str
+    discovery_name: str
+    """Authority and SNI of discovery calls: ``discovery.<namespace>.svc.<peer>.local``."""
+    remote_checksum: int
+    """Checksum of ``spec.remote`` as the header ``remote`` carries it."""
+    discovery: tuple[Endpoint, ...]
+    services: tuple[Endpoint, ...]
+    bundle: TrustBundle
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedPort:
+    """One port of one imported service, at the gateway port that local clients reach it by."""
+
+    gateway_port: int
+    peer: str
+    hostname: str
+    """The exported host name, in the peer's words: it becomes the SNI."""
+    service_port: int
+    servers: tuple[SpiffeId, ...]
+    """Who may answer: the peer's ingress gateways, as the service's message names them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EgressPlan:
+    """What one egress gateway carries out of the mesh."""
+
+    control_plane: ControlPlane
+    peers: tuple[RemotePeer, ...] = ()
+    imports: Mapping[int, ImportedPort] = field(default_factory=dict)
+    """Imported ports by gateway port."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportTarget:
+    """Where an exported port leads inside the mesh: one port of one local Service."""
+
+    namespace: str
+    service: str
+    port: int
+
+    @property
+    def key(self) -> str:
+        """A stable name for this target, used for its endpoints."""
+        return f"{self.namespace}/{self.service}/{self.port}"
