@@ -1,0 +1,93 @@
+"""Which services of a peer are used here, and under which name.
+
+Rules are tried in order and the first that matches decides; what no rule matches is on offer, not imported. Source:
+docs/reference.md §5.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from isthmus.api.imports import ImportedServiceSet, ImportRule, Locality
+from isthmus.api.selectors import NameSelector
+from isthmus.federation.messages import ServiceMessage
+from isthmus.federation.names import import_suffix
+from isthmus.federation.selection import Problem, QualifiedName, renamed, selects
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedName:
+    """What an imported service is called here. ``is_local``: it joins the Service of that name, if there is one."""
+
+    name: QualifiedName
+    hostname: str
+    is_local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRules:
+    """The usable rules of an ImportedServiceSet, and what is wrong with the others."""
+
+    rules: tuple[Callable[[QualifiedName], ImportedName | None], ...] = ()
+    problems: tuple[Problem, ...] = ()
+    locality: Locality = field(default_factory=Locality)
+
+    @classmethod
+    def of(cls, imports: ImportedServiceSet, *, peer: str, cluster_domain: str) -> "ImportRules":
+        """Make rules ready for use; one that cannot be used is left out and told of, and the others count."""
+        default = imports.spec.domain_suffix or import_suffix(peer)
+        usable, problems = [], []
+        for index, rule in enumerate(imports.spec.import_rules or ()):
+            why = _unusable(rule, default, cluster_domain)
+            if why:
+                problems.append(Problem(index, "InvalidRule", f"importRules[{index}] is not used: {why}"))
+            else:
+                usable.append(_matcher(rule, default, cluster_domain))
+        return cls(tuple(usable), tuple(problems), _usable_locality(imports.spec.locality))
+
+    def imported_name(self, service: ServiceMessage) -> ImportedName | None:
+        """What the service is called here, or None if no rule imports it; the rules speak of exported names."""
+        exported = QualifiedName(service.namespace, service.name)
+        for rule in self.rules:
+            name = rule(exported)
+            if name is not None:
+                return name
+        return None
+
+
+def _matcher(rule: ImportRule, default: str, cluster_domain: str) -> Callable[[QualifiedName], ImportedName | None]:
+    selector = rule.name_selector or NameSelector()
+    suffix = f"svc.{cluster_domain}" if rule.import_as_local else rule.domain_suffix or default
+
+    def match(exported: QualifiedName) -> ImportedName | None:
+        if not selects(selector, exported):
+            return None
+        name = renamed(exported, selector.alias)
+        return ImportedName(name, f"{name.name}.{name.namespace}.{suffix}", is_local=rule.import_as_local)
+
+    return match
+
+
+def _unusable(rule: ImportRule, default: str, cluster_domain: str) -> str:
+    if rule.name_selector is None:
+        return "its type is NameSelector, give it a nameSelector"
+    if rule.import_as_local:
+        alias = rule.name_selector.alias
+        fixed = alias is not None and alias.namespace not in {"", "*"}
+        return "" if fixed else "importAsLocal needs nameSelector.alias.namespace, the local namespace to import into"
+    suffix = rule.domain_suffix or default
+    if suffix in {cluster_domain, f"svc.{cluster_domain}"}:
+        return f"domainSuffix {suffix} is the cluster's own, use importAsLocal: true instead"
+    return ""
+
+
+def _usable_locality(locality: Locality | None) -> Locality:
+    """The locality as given; empty if a zone comes without its region, or a subzone without its zone."""
+    if locality is None or (locality.zone and not locality.region) or (locality.subzone and not locality.zone):
+        return Locality()
+    return locality
+
+
+def names_on_offer(rules: ImportRules, services: Iterable[ServiceMessage]) -> dict[str, ImportedName | None]:
+    """Each service of the peer by its exported host name, with its name here or None; sorted by host name."""
+    ordered = sorted(services, key=lambda service: service.hostname)
+    return {service.hostname: rules.imported_name(service) for service in ordered}
