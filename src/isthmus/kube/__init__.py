@@ -3,3 +3,31 @@
 Belongs here: list and watch with resume, 410 and back-off; typed stores; coalescing queues. Must not: know what the
 resources mean.
 """
+
+from isthmus.kube.apply import Apply, Delete, Write, carry_out, plan
+from isthmus.kube.backoff import Backoff
+from isthmus.kube.client import Client, connect
+from isthmus.kube.queue import WorkQueue
+from isthmus.kube.reflector import Reflector, Selection
+from isthmus.kube.store import Change, Index, KubeObject, ObjectKey, Store, key_of, metadata_of
+
+__all__ = [
+    "Apply",
+    "Backoff",
+    "Change",
+    "Client",
+    "Delete",
+    "Index",
+    "KubeObject",
+    "ObjectKey",
+    "Reflector",
+    "Selection",
+    "Store",
+    "WorkQueue",
+    "Write",
+    "carry_out",
+    "connect",
+    "key_of",
+    "metadata_of",
+    "plan",
+]
