@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from isthmus.api import ImportedServiceSet
 from isthmus.federation.imports import ImportRules, names_on_offer
 from isthmus.federation.messages import ServiceMessage
-from isthmus.federation.ports import FIRST_PORT, LAST_PORT, ImportKey, PortsExhaustedError, allocate
+from isthmus.federation.ports import FIRST_PORT, LAST_PORT, ImportKey, PortBook, PortsExhaustedError
 
 RATINGS = ServiceMessage(name="ratings", namespace="bookinfo", hostname="ratings.bookinfo.svc.red-mesh-exports.local")
 
@@ -105,21 +105,29 @@ def test_a_locality_with_a_gap_is_dropped_whole(locality: dict[str, str], region
 KEYS = st.builds(ImportKey, st.sampled_from(["p", "q"]), st.sampled_from(["a", "b", "c"]), st.integers(1, 3))
 
 
-@given(st.dictionaries(KEYS, st.integers(FIRST_PORT - 1, FIRST_PORT + 5)), st.sets(KEYS))
-def test_ports_are_distinct_kept_and_stable(kept: dict[ImportKey, int], wanted: set[ImportKey]) -> None:
-    """Each wanted key has a port of its own, keeps the one it held alone, and a second run changes nothing."""
-    ports = allocate(kept, wanted)
-    assert ports.keys() == wanted
+@given(st.dictionaries(KEYS, st.integers(FIRST_PORT - 1, FIRST_PORT + 5)), st.lists(KEYS), st.lists(KEYS))
+def test_ports_are_distinct_kept_and_stable(
+    kept: dict[ImportKey, int], wanted: list[ImportKey], gone: list[ImportKey]
+) -> None:
+    """Each key has a port of its own, keeps the one it held alone; a restart from what is stored changes nothing."""
+    book = PortBook(kept)
+    for key in wanted:
+        assert FIRST_PORT <= book.take(key) <= LAST_PORT
+    for key in gone:
+        book.give_back(key)
+    ports = dict(book.held())
     assert len(set(ports.values())) == len(ports)
-    held = {key: port for key, port in kept.items() if key in wanted and port >= FIRST_PORT}
-    for key, port in held.items():
-        if list(held.values()).count(port) == 1:
+    assert not ports.keys() & set(gone)
+    for key, port in kept.items():
+        if port >= FIRST_PORT and list(kept.values()).count(port) == 1 and key not in gone:
             assert ports[key] == port
-    assert allocate(ports, wanted) == ports
+    assert PortBook(ports).held() == ports
 
 
 def test_more_imports_than_ports_is_an_error() -> None:
     """When the range is full the next import is refused with its name."""
-    wanted = [ImportKey("p", f"{n}", 80) for n in range(LAST_PORT - FIRST_PORT + 2)]
-    with pytest.raises(PortsExhaustedError, match="no gateway port is left"):
-        allocate({}, wanted)
+    book = PortBook()
+    for port in range(LAST_PORT - FIRST_PORT + 1):
+        book.take(ImportKey("p", "ratings", port))
+    with pytest.raises(PortsExhaustedError, match="no gateway port is left for details:80"):
+        book.take(ImportKey("p", "details", 80))

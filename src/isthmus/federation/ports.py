@@ -4,7 +4,8 @@ An allocation is kept as long as the import lives, because clients' connections 
 stored with the import, never only in memory. Source: docs/architecture.md, "How workloads reach what is imported".
 """
 
-from collections.abc import Iterable, Mapping
+import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 FIRST_PORT = 16_000
@@ -25,28 +26,40 @@ class PortsExhaustedError(Exception):
     """An egress gateway has no port left for another import."""
 
 
-def allocate(kept: Mapping[ImportKey, int], wanted: Iterable[ImportKey]) -> dict[ImportKey, int]:
-    """A port for each wanted key: the one it has, else the lowest that is free.
+class PortBook:
+    """The gateway ports of one egress gateway. Taking and giving back cost O(log n)."""
 
-    Of two keys that hold the same port (two replicas wrote at once), the smaller keeps it, so that all agree.
+    def __init__(self, kept: Mapping[ImportKey, int] | None = None) -> None:
+        """Start from what the imports hold. Of two that hold one port, the smaller key keeps it, on every replica."""
+        self._ports: dict[ImportKey, int] = {}
+        taken: set[int] = set()
+        for key, port in sorted((kept or {}).items()):
+            if port not in taken and FIRST_PORT <= port <= LAST_PORT:
+                self._ports[key] = port
+                taken.add(port)
+        self._free = [port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in taken]
 
-    Raises:
-        PortsExhaustedError: more ports are wanted than the range has.
-    """
-    ports: dict[ImportKey, int] = {}
-    taken: set[int] = set()
-    newcomers = []
-    for key in sorted(set(wanted)):
-        port = kept.get(key)
-        if port is None or port in taken or not FIRST_PORT <= port <= LAST_PORT:
-            newcomers.append(key)
-        else:
-            ports[key] = port
-            taken.add(port)
-    free = (port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in taken)
-    for key in newcomers:
-        port = next(free, None)
+    def take(self, key: ImportKey) -> int:
+        """The port of this key: the one it holds, else the lowest that is free.
+
+        Raises:
+            PortsExhaustedError: all ports are in use.
+        """
+        port = self._ports.get(key)
         if port is None:
-            raise PortsExhaustedError(f"no gateway port is left for {key.hostname}:{key.port}: {len(ports)} are in use")
-        ports[key] = port
-    return ports
+            if not self._free:
+                raise PortsExhaustedError(
+                    f"no gateway port is left for {key.hostname}:{key.port}: {len(self._ports)} are in use"
+                )
+            port = self._ports[key] = heapq.heappop(self._free)
+        return port
+
+    def give_back(self, key: ImportKey) -> None:
+        """The import is gone; its port may be given to another."""
+        port = self._ports.pop(key, None)
+        if port is not None:
+            heapq.heappush(self._free, port)
+
+    def held(self) -> Mapping[ImportKey, int]:
+        """All allocations."""
+        return self._ports

@@ -1,0 +1,161 @@
+"""All that one mesh exports to one peer: kept up to date service by service.
+
+The rules say what a service is called; this table knows which services there are, who wins where two claim one name,
+and where an exported port leads. A change of one service costs the rules that look at it, whatever else is exported.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from isthmus.api.selectors import LocalService as LocalServiceStatus
+from isthmus.api.selectors import ServiceMapping
+from isthmus.federation.exports import ExportRules, LocalService, export_message
+from isthmus.federation.messages import ServiceMessage
+from isthmus.federation.names import exported_hostname, outbound_sni, parse_sni
+from isthmus.federation.plan import ExportTarget
+from isthmus.federation.selection import QualifiedName
+from isthmus.identity import SpiffeId
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A service and the name under which it would be exported."""
+
+    service: LocalService
+    exported: QualifiedName
+
+
+@dataclass(frozen=True, slots=True)
+class ExportChange:
+    """What the peer is told of one exported host name, before and after; None where it is told nothing."""
+
+    hostname: str
+    before: ServiceMessage | None
+    after: ServiceMessage | None
+
+    @property
+    def server_names(self) -> list[str]:
+        """All server names whose meaning may be another now."""
+        messages = [message for message in (self.before, self.after) if message is not None]
+        ports = sorted({port.port for message in messages for port in message.service_ports})
+        return [self.hostname, *(outbound_sni(self.hostname, port) for port in ports)]
+
+
+class ExportTable:
+    """Exports to ``peer`` (our name for it), as the control plane in ``system_namespace`` decides them.
+
+    Every method that changes something returns what became of the exports.
+    """
+
+    def __init__(self, peer: str, *, system_namespace: str, cluster_domain: str = "cluster.local") -> None:
+        self.peer = peer
+        self.rules = ExportRules()
+        self._system_namespace = system_namespace
+        self._cluster_domain = cluster_domain
+        self._accounts: tuple[SpiffeId, ...] = ()
+        self._claims: dict[str, dict[QualifiedName, _Claim]] = {}
+        self._published: dict[str, ServiceMessage] = {}
+        self._hostname_of: dict[QualifiedName, str] = {}
+
+    def configure(
+        self, rules: ExportRules, accounts: Iterable[SpiffeId], services: Iterable[LocalService]
+    ) -> list[ExportChange]:
+        """Export by these rules, in the name of these ingress identities; ``services`` are all that there are."""
+        self.rules = rules
+        self._accounts = tuple(accounts)
+        before = set(self._claims)
+        self._claims.clear()
+        self._hostname_of.clear()
+        for service in services:
+            self._claim(service)
+        hostnames = sorted(before | self._claims.keys())
+        return [change for hostname in hostnames for change in self._publish(hostname)]
+
+    def service_changed(self, service: LocalService) -> list[ExportChange]:
+        """A service is new, or another than it was."""
+        before = self._release(service.name)
+        after = self._claim(service)
+        changed = dict.fromkeys(hostname for hostname in (before, after) if hostname)
+        return [change for hostname in changed for change in self._publish(hostname)]
+
+    def service_gone(self, name: QualifiedName) -> list[ExportChange]:
+        """A service is there no longer."""
+        hostname = self._release(name)
+        return self._publish(hostname) if hostname else []
+
+    def messages(self) -> Iterable[ServiceMessage]:
+        """All that the peer is told."""
+        return self._published.values()
+
+    def target(self, server_name: str) -> ExportTarget | None:
+        """Where a server name that the peer asks for leads, or None if nothing of that name is exported to it.
+
+        A name without a port means the only port, or the first (docs/protocol.md §3).
+        """
+        requested = parse_sni(server_name)
+        winner = self._winner(requested.hostname)
+        if winner is None:
+            return None
+        ports = [port.port for port in winner.service.ports if port.protocol == "TCP"]
+        port = requested.port if requested.port is not None else next(iter(ports), None)
+        if port not in ports or port is None:
+            return None
+        return ExportTarget(winner.service.name.namespace, winner.service.name.name, port)
+
+    def status(self) -> tuple[ServiceMapping, ...]:
+        """``status.exportedServices``: sorted by local namespace, then name; no exported name twice."""
+        winners = [winner for hostname in self._claims if (winner := self._winner(hostname)) is not None]
+        return tuple(self._mapping(claim) for claim in sorted(winners, key=lambda claim: claim.service.name))
+
+    def losers(self) -> list[tuple[QualifiedName, QualifiedName]]:
+        """Services that are not exported because another has their exported name: (service, that other), sorted."""
+        pairs = [
+            (name, min(claims))
+            for claims in self._claims.values()
+            for name in claims
+            if len(claims) > 1 and name != min(claims)
+        ]
+        return sorted(pairs)
+
+    def _claim(self, service: LocalService) -> str | None:
+        exported = self.rules.exported_name(service) if service.can_be_exported(self._system_namespace) else None
+        if exported is None:
+            return None
+        hostname = exported_hostname(exported.name, exported.namespace, self.peer)
+        self._claims.setdefault(hostname, {})[service.name] = _Claim(service, exported)
+        self._hostname_of[service.name] = hostname
+        return hostname
+
+    def _release(self, name: QualifiedName) -> str | None:
+        hostname = self._hostname_of.pop(name, None)
+        if hostname is not None:
+            claims = self._claims[hostname]
+            del claims[name]
+            if not claims:
+                del self._claims[hostname]
+        return hostname
+
+    def _winner(self, hostname: str) -> _Claim | None:
+        """Of several services that claim one name, the first by namespace and name has it, on every replica."""
+        claims = self._claims.get(hostname)
+        return claims[min(claims)] if claims else None
+
+    def _publish(self, hostname: str) -> list[ExportChange]:
+        before, after = self._published.pop(hostname, None), self._message(hostname)
+        if after is not None:
+            self._published[hostname] = after
+        return [] if before == after else [ExportChange(hostname, before, after)]
+
+    def _message(self, hostname: str) -> ServiceMessage | None:
+        winner = self._winner(hostname)
+        if winner is None:
+            return None
+        return export_message(winner.service, winner.exported, peer=self.peer, accounts=self._accounts)
+
+    def _mapping(self, claim: _Claim) -> ServiceMapping:
+        name = claim.service.name
+        hostname = f"{name.name}.{name.namespace}.svc.{self._cluster_domain}"
+        return ServiceMapping(
+            exported_name=exported_hostname(claim.exported.name, claim.exported.namespace, self.peer),
+            local_service=LocalServiceStatus(name=name.name, namespace=name.namespace, hostname=hostname),
+        )

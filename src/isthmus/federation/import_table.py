@@ -1,0 +1,88 @@
+"""All that one mesh imports from one peer: what the peer exports, seen through the import rules.
+
+Knows names only. Which gateway port stands for an import is ``ports``'; how workloads reach it is the pilot's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from isthmus.api.selectors import LocalService, ServiceMapping
+from isthmus.federation.imports import ImportedName, ImportRules
+from isthmus.federation.messages import ServiceMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One service of a peer that is used here: what it is there, and what it is called here."""
+
+    peer: str
+    service: ServiceMessage
+    called: ImportedName
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The TCP ports it has, sorted; of a port named twice, one."""
+        return tuple(sorted({port.port for port in self.service.service_ports if port.port > 0}))
+
+
+class ImportTable:
+    """Imports from ``peer``. Every method that changes something returns the exported host names whose import is
+    another now, new or gone."""
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.rules = ImportRules()
+        self.imports: dict[str, Import] = {}
+        """What is imported, by exported host name."""
+        self._offered: dict[str, ServiceMessage] = {}
+
+    def configure(self, rules: ImportRules) -> frozenset[str]:
+        """Import by these rules."""
+        self.rules = rules
+        return frozenset(hostname for hostname in self._offered if self._settle(hostname))
+
+    def offer(self, hostname: str, service: ServiceMessage | None) -> bool:
+        """The peer exports this, or (None) no longer; whether the import of that name is another now."""
+        if service is None:
+            self._offered.pop(hostname, None)
+        else:
+            self._offered[hostname] = service
+        return self._settle(hostname)
+
+    def clear(self) -> frozenset[str]:
+        """Forget the peer altogether."""
+        gone = frozenset(self.imports)
+        self.imports.clear()
+        self._offered.clear()
+        return gone
+
+    def status(self) -> tuple[ServiceMapping, ...]:
+        """``status.importedServices``, sorted; what no rule imports is on offer, with an empty local service."""
+        return tuple(self._mapping(hostname) for hostname in sorted(self._offered))
+
+    def clashes(self) -> Iterable[tuple[str, str]]:
+        """Imports that share a local name with another one: (exported host name, the one that has the name)."""
+        holder: dict[str, str] = {}
+        for hostname, imported in sorted(self.imports.items()):
+            first = holder.setdefault(imported.called.hostname, hostname)
+            if first != hostname:
+                yield hostname, first
+
+    def _settle(self, hostname: str) -> bool:
+        service = self._offered.get(hostname)
+        called = self.rules.imported_name(service) if service is not None else None
+        after = Import(self.peer, service, called) if service is not None and called is not None else None
+        before = self.imports.get(hostname)
+        if after is None:
+            self.imports.pop(hostname, None)
+        else:
+            self.imports[hostname] = after
+        return before != after
+
+    def _mapping(self, hostname: str) -> ServiceMapping:
+        imported = self.imports.get(hostname)
+        if imported is None:
+            return ServiceMapping(exported_name=hostname, local_service=LocalService())
+        name = imported.called.name
+        local = LocalService(name=name.name, namespace=name.namespace, hostname=imported.called.hostname)
+        return ServiceMapping(exported_name=hostname, local_service=local)

@@ -1,0 +1,131 @@
+"""What a ServiceMeshPeer means: who the peer is, where it is, who vouches for it; or why it means nothing.
+
+Source: docs/reference.md §3.
+"""
+
+from dataclasses import dataclass
+
+from isthmus.api import ServiceMeshPeer
+from isthmus.federation.checksum import remote_checksum
+from isthmus.federation.names import discovery_name
+from isthmus.federation.plan import AdmittedPeer, Endpoint, RemotePeer
+from isthmus.identity import IdentityError, SpiffeId, TrustBundle, TrustDomain
+
+ROOT_KEY = "root-cert.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Our own mesh: its name, where its control plane lives, and who vouches for it."""
+
+    name: str
+    namespace: str
+    bundle: TrustBundle
+    cluster_domain: str = "cluster.local"
+
+    @property
+    def trust_domain(self) -> TrustDomain:
+        """The trust domain of all identities that this mesh issues."""
+        return self.bundle.trust_domain
+
+    def account(self, name: str) -> SpiffeId:
+        """The identity of a service account in the control plane's namespace."""
+        return SpiffeId.service_account(self.trust_domain, namespace=self.namespace, account=name)
+
+    @property
+    def pilot_account(self) -> SpiffeId:
+        """The identity of the control plane itself."""
+        return self.account(f"istiod-{self.name}")
+
+    def gateway_account(self, gateway: str) -> SpiffeId:
+        """The identity of a gateway (its pods run as ``<gateway>-service-account``)."""
+        return self.account(f"{gateway}-service-account")
+
+
+class PeerConfigError(Exception):
+    """A ServiceMeshPeer cannot be used; ``reason`` is one word for programs, the message is for the administrator."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """A ServiceMeshPeer that can be used."""
+
+    name: str
+    ingress: str
+    egress: str
+    client: SpiffeId
+    remote: RemotePeer
+
+    @property
+    def admitted(self) -> AdmittedPeer:
+        """The peer as our ingress gateway lets it in."""
+        return AdmittedPeer(self.name, self.client, self.remote.bundle)
+
+
+def peer_config(peer: ServiceMeshPeer, roots: dict[str, str] | None, mesh: Mesh) -> PeerConfig:
+    """Read the resource. ``roots`` is the content of the ConfigMap it names, None if there is none of that name.
+
+    Raises:
+        PeerConfigError: trust domain, client identity or root certificates are missing or contradict each other.
+    """
+    name = peer.metadata.name or ""
+    spec = peer.spec
+    trust_domain, client = _identity(peer)
+    return PeerConfig(
+        name=name,
+        ingress=spec.gateways.ingress.name,
+        egress=spec.gateways.egress.name,
+        client=client,
+        remote=RemotePeer(
+            name=name,
+            discovery_name=discovery_name(name, mesh.namespace),
+            remote_checksum=remote_checksum(
+                spec.remote.addresses,
+                discovery_port=spec.remote.discovery_port,
+                service_port=spec.remote.service_port,
+            ),
+            discovery=_endpoints(peer, spec.remote.effective_discovery_port),
+            services=_endpoints(peer, spec.remote.effective_service_port),
+            bundle=_bundle(peer, trust_domain, roots, mesh),
+        ),
+    )
+
+
+def _identity(peer: ServiceMeshPeer) -> tuple[TrustDomain, SpiffeId]:
+    security = peer.spec.security
+    try:
+        trust_domain = TrustDomain(security.trust_domain)
+        client = SpiffeId.from_client_id(security.client_id)
+    except IdentityError as error:
+        raise PeerConfigError("InvalidIdentity", f"spec.security: {error}") from error
+    if client.trust_domain != trust_domain:
+        raise PeerConfigError(
+            "ClientOutsideTrustDomain",
+            f"spec.security.clientID {security.client_id} is not of trust domain {trust_domain}: "
+            "no root vouches for it; correct clientID or trustDomain",
+        )
+    return trust_domain, client
+
+
+def _endpoints(peer: ServiceMeshPeer, port: int) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint(address, port) for address in peer.spec.remote.addresses)
+
+
+def _bundle(peer: ServiceMeshPeer, trust_domain: TrustDomain, roots: dict[str, str] | None, mesh: Mesh) -> TrustBundle:
+    """The roots of the peer; if it is of our own trust domain, our own, whatever the resource names."""
+    if trust_domain == mesh.trust_domain:
+        return mesh.bundle
+    where = f"{mesh.namespace}/{peer.root_config_map}"
+    if roots is None:
+        raise PeerConfigError("RootNotFound", f"ConfigMap {where} does not exist: create it with key {ROOT_KEY}")
+    if ROOT_KEY not in roots:
+        found = ", ".join(sorted(roots)) or "none"
+        raise PeerConfigError("RootKeyMissing", f"ConfigMap {where} has no key {ROOT_KEY} (its keys: {found})")
+    try:
+        return TrustBundle.parse(trust_domain, roots[ROOT_KEY])
+    except IdentityError as error:
+        raise PeerConfigError("RootInvalid", f"ConfigMap {where}, key {ROOT_KEY}: {error}") from error
