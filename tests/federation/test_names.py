@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.federation.names import RequestedService, discovery_name, exported_hostname, outbound_sni, parse_sni
+from isthmus.federation.names import (
+    RequestedService,
+    discovery_name,
+    exported_hostname,
+    exported_to,
+    outbound_sni,
+    parse_sni,
+)
 
 
 def test_names() -> None:
@@ -32,3 +39,18 @@ def test_server_names(server_name: str, requested: RequestedService) -> None:
 def test_server_names_round_trip(hostname: str, port: int) -> None:
     """What an importer asks for is what an exporter reads."""
     assert parse_sni(outbound_sni(hostname, port)) == RequestedService(hostname, port)
+
+
+@pytest.mark.parametrize(
+    ("hostname", "peer"),
+    [
+        ("ratings.bookinfo.svc.red-mesh-exports.local", "red-mesh"),
+        ("ratings.bookinfo.svc.red.mesh-exports.local", None),
+        ("ratings.bookinfo.svc.cluster.local", None),
+        ("svc.red-mesh-exports.local", None),
+        (".svc.red-mesh-exports.local", None),
+    ],
+)
+def test_whom_an_exported_name_is_for(hostname: str, peer: str | None) -> None:
+    """The suffix of an exported name tells the peer."""
+    assert exported_to(hostname) == peer

@@ -51,3 +51,10 @@ def parse_sni(server_name: str) -> RequestedService:
     if match is None:
         return RequestedService(server_name, None)
     return RequestedService(match["host"], int(match["port"]))
+
+
+def exported_to(hostname: str) -> str | None:
+    """The peer that an exported host name is for, or None if it is no such name."""
+    prefix, found, suffix = hostname.rpartition(".svc.")
+    peer = suffix.removesuffix("-exports.local")
+    return peer if found and prefix and peer != suffix and "." not in peer else None

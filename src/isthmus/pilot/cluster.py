@@ -1,0 +1,86 @@
+"""Ingest: what the pilot knows of its cluster, followed by one reflector a kind.
+
+Stores only; what is made of a change is decided by those who subscribe.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import ConfigMap, Pod, Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshPeer
+from isthmus.federation.plan import Endpoint
+from isthmus.federation.selection import QualifiedName
+from isthmus.kube import Client, Index, ObjectKey, Reflector, Selection, Store
+from isthmus.pilot.services import ready_endpoints
+
+SERVICE_NAME = "kubernetes.io/service-name"
+
+
+class Cluster:
+    """Services and EndpointSlices of the whole cluster; everything else of the control plane's namespace."""
+
+    def __init__(self, client: Client, *, namespace: str) -> None:
+        """Prepare; nothing is read before :meth:`run`."""
+        self.namespace = namespace
+        self.services: Store[Service] = Store()
+        self.slices: Store[EndpointSlice] = Store()
+        self.config_maps: Store[ConfigMap] = Store()
+        self.pods: Store[Pod] = Store()
+        self.peers: Store[ServiceMeshPeer] = Store()
+        self.exports: Store[ExportedServiceSet] = Store()
+        self.imports: Store[ImportedServiceSet] = Store()
+        self._slices_by_service: Index[QualifiedName, EndpointSlice] = Index(self.slices, service_of)
+        own = Selection(namespace=namespace)
+        self._reflectors: list[Reflector[Any]] = [
+            Reflector(client, Service, self.services),
+            Reflector(client, EndpointSlice, self.slices),
+            Reflector(client, ConfigMap, self.config_maps, selection=own),
+            Reflector(client, Pod, self.pods, selection=own),
+            Reflector(client, ServiceMeshPeer, self.peers, selection=own),
+            Reflector(client, ExportedServiceSet, self.exports, selection=own),
+            Reflector(client, ImportedServiceSet, self.imports, selection=own),
+        ]
+
+    async def run(self) -> None:
+        """Follow the cluster until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for reflector in self._reflectors:
+                tasks.create_task(reflector.run())
+
+    async def wait_synced(self) -> None:
+        """Wait until everything was seen once; what is not there then does not exist."""
+        for store in self._stores():
+            await store.synced.wait()
+
+    def endpoints(self, service: QualifiedName, port: int) -> list[Endpoint]:
+        """The ready endpoints behind one port of a Service."""
+        known = self.services.get(ObjectKey(service.namespace, service.name))
+        return ready_endpoints(known, self._slices_by_service.get(service), port) if known else []
+
+    def pod_addresses(self, service: str) -> list[str]:
+        """The addresses of the ready pods behind a Service of the control plane's namespace."""
+        slices = self._slices_by_service.get(QualifiedName(self.namespace, service))
+        found = {address for each in slices for address in ready_addresses(each)}
+        return sorted(found)
+
+    def _stores(self) -> Iterator[Store[Any]]:
+        yield from (self.services, self.slices, self.config_maps, self.pods, self.peers, self.exports, self.imports)
+
+
+def service_of(endpoint_slice: EndpointSlice) -> list[QualifiedName]:
+    """The Service that a slice belongs to, if it says so."""
+    metadata = endpoint_slice.metadata or ObjectMeta()
+    name = (metadata.labels or {}).get(SERVICE_NAME)
+    return [QualifiedName(metadata.namespace or "", name)] if name else []
+
+
+def ready_addresses(endpoint_slice: EndpointSlice) -> list[str]:
+    """The addresses of a slice's ready endpoints, whatever the port."""
+    ready = [
+        each for each in endpoint_slice.endpoints or () if each.conditions is None or each.conditions.ready is not False
+    ]
+    return [address for each in ready for address in each.addresses]

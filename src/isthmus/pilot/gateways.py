@@ -1,0 +1,107 @@
+"""Which gateway an Envoy is, and what it is served: the xDS server's ``Clients``.
+
+A gateway is known by its certificate alone: the identity ``…/ns/<our namespace>/sa/<gateway>-service-account``. Of what
+it says of itself only the address to listen on is used, which concerns no one but itself.
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+import structlog
+
+from isthmus.federation.export_table import ExportTable
+from isthmus.federation.peer import Mesh, PeerConfig
+from isthmus.federation.plan import ControlPlane, EgressPlan, IngressPlan
+from isthmus.identity import IdentityError, SpiffeId
+from isthmus.pilot.gateway_tables import Egress, EndpointsOf, Ingress, Pods
+from isthmus.xds import Rejection, ResourceTable
+
+log = structlog.get_logger(__name__)
+
+_SUFFIX = "-service-account"
+
+
+class Gateways:
+    """All gateways of the mesh, by the name that peers give them."""
+
+    def __init__(self, mesh: Mesh, host: str, *, exports: Mapping[str, ExportTable], endpoints: EndpointsOf) -> None:
+        """``host`` is the DNS name of our Service; ``exports`` are the tables of all peers by name, live."""
+        self._mesh = mesh
+        self._control_plane = ControlPlane(host, mesh.pilot_account)
+        self._exports = exports
+        self._endpoints = endpoints
+        self._pods: dict[str, Pods] = {}
+        self._streams: Counter[str] = Counter()
+
+    def plan(self, peers: Sequence[PeerConfig]) -> None:
+        """Serve these peers and no others."""
+        ingresses = {peer.ingress for peer in peers}
+        egresses = {peer.egress for peer in peers} - ingresses
+        for name, pods in self._pods.items():
+            if name not in ingresses | egresses and pods.role is not None:
+                pods.assume(None)
+        for name in sorted(ingresses):
+            admitted = tuple(peer.admitted for peer in peers if peer.ingress == name)
+            self._ingress(name).update(IngressPlan(self._control_plane, admitted))
+        for name in sorted(egresses):
+            remote = tuple(peer.remote for peer in peers if peer.egress == name)
+            self.egress(name).update(EgressPlan(self._control_plane, remote))
+
+    def egress(self, name: str) -> Egress:
+        """The egress gateway of that name."""
+        pods = self._pods.setdefault(name, Pods())
+        if not isinstance(pods.role, Egress):
+            pods.assume(Egress(pods, EgressPlan(self._control_plane)))
+        return cast("Egress", pods.role)
+
+    def ingresses(self) -> Iterator[Ingress]:
+        """All ingress gateways."""
+        return (pods.role for pods in self._pods.values() if isinstance(pods.role, Ingress))
+
+    def admit(self, identities: Sequence[str], metadata: Mapping[str, str]) -> tuple[str, ResourceTable]:
+        """The gateway that this certificate proves.
+
+        Raises:
+            PermissionError: it proves no gateway of this mesh, or no address to listen on was told.
+        """
+        name = self._name(identities)
+        try:
+            address = str(ipaddress.ip_address(metadata.get("POD_IP", "")))
+        except ValueError as error:
+            raise PermissionError(f"gateway {name} tells no address to listen on: POD_IP: {error}") from error
+        return name, self._pods.setdefault(name, Pods()).table(address)
+
+    def connected(self, client: str) -> None:
+        """A gateway pod has connected."""
+        self._streams[client] += 1
+        log.info("gateway connected", gateway=client, streams=self._streams[client])
+
+    def disconnected(self, client: str) -> None:
+        """A gateway pod has gone."""
+        self._streams[client] -= 1
+        log.info("gateway disconnected", gateway=client, streams=self._streams[client])
+
+    def rejected(self, client: str, rejection: Rejection) -> None:
+        """A gateway keeps its last good configuration because the new one cannot be used."""
+        log.error("gateway rejected configuration", gateway=client, names=rejection.names[:5], reason=rejection.reason)
+
+    def _ingress(self, name: str) -> Ingress:
+        pods = self._pods.setdefault(name, Pods())
+        if not isinstance(pods.role, Ingress):
+            plan = IngressPlan(self._control_plane)
+            pods.assume(Ingress(pods, plan, exports=self._exports, endpoints=self._endpoints))
+        return cast("Ingress", pods.role)
+
+    def _name(self, identities: Sequence[str]) -> str:
+        for identity in identities:
+            try:
+                spiffe_id = SpiffeId.parse(identity)
+            except IdentityError:
+                continue
+            account = spiffe_id.path.rpartition("/")[2]
+            name = account.removesuffix(_SUFFIX)
+            if name and name != account and spiffe_id == self._mesh.gateway_account(name):
+                return name
+        raise PermissionError(f"no gateway of {self._mesh.name} has the identity {', '.join(identities) or '(none)'}")

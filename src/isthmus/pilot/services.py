@@ -1,0 +1,56 @@
+"""Kubernetes' Services and EndpointSlices as federation's values. Pure translation."""
+
+from collections.abc import Iterable
+
+from lightkube.models.core_v1 import ServiceSpec
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+from isthmus.federation.exports import LocalPort, LocalService
+from isthmus.federation.plan import Endpoint
+from isthmus.federation.selection import QualifiedName
+
+EXPORT_TO = "networking.istio.io/exportTo"
+PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+ISTHMUS = "isthmus"
+FOR_A_PEER = ("federation.maistra.io/ingress-for", "federation.maistra.io/egress-for")
+
+
+def local_service(service: Service) -> LocalService:
+    """The Service as far as sharing it goes."""
+    metadata = service.metadata or ObjectMeta()
+    spec = service.spec or ServiceSpec()
+    labels = metadata.labels or {}
+    return LocalService(
+        name=QualifiedName(metadata.namespace or "", metadata.name or ""),
+        ports=tuple(
+            LocalPort(port.name or "", port.port, port.protocol or "TCP", port.appProtocol or "")
+            for port in spec.ports or ()
+        ),
+        labels=labels,
+        export_to=(metadata.annotations or {}).get(EXPORT_TO, ""),
+        is_external=spec.type == "ExternalName",
+        is_federation=labels.get(MANAGED_BY) == ISTHMUS or any(label in labels for label in FOR_A_PEER),
+    )
+
+
+def ready_endpoints(service: Service, slices: Iterable[EndpointSlice], port: int) -> list[Endpoint]:
+    """Where connections to one port of the Service go: ready endpoints, by the port's name in each slice.
+
+    Source: Kubernetes API, EndpointSlice: a port without number leads nowhere, one without name is the only one; an
+    endpoint that says nothing of its readiness is ready.
+    """
+    ports = (service.spec.ports if service.spec else None) or ()
+    names = {each.name or "" for each in ports if each.port == port and (each.protocol or "TCP") == "TCP"}
+    found = {
+        Endpoint(address, numbered.port)
+        for each in slices
+        for numbered in each.ports or ()
+        if numbered.port is not None and (numbered.name or "") in names and (numbered.protocol or "TCP") == "TCP"
+        for endpoint in each.endpoints or ()
+        if endpoint.conditions is None or endpoint.conditions.ready is not False
+        for address in endpoint.addresses
+    }
+    return sorted(found)
