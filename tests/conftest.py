@@ -33,7 +33,16 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 def _write(path: Path, documents: list[Any]) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120, explicit_start=True))
+    ordered = [_headed(document) for document in documents]
+    path.write_text(yaml.dump_all(ordered, Dumper=_Plain, sort_keys=False, width=120, explicit_start=True))
+
+
+def _headed(document: Any) -> Any:
+    """A Kubernetes object with what it is first, as people write it."""
+    if not isinstance(document, dict):
+        return document
+    head = {name: document[name] for name in ("apiVersion", "kind", "metadata") if name in document}
+    return {**head, **document}
 
 
 class _Plain(yaml.SafeDumper):

@@ -85,7 +85,21 @@ def test_subscriber_can_keep_a_copy(steps: list[tuple[str, str, int]]) -> None:
                 store.remove(ObjectKey("red", name))
             case "retain":
                 store.retain({ObjectKey("red", name)})
-    assert list(copy.values()) == list(store.values())
+    assert copy == {key: store.get(key) for key in store.keys()}  # noqa: SIM118 -- a store is no dict
     assert index.get("all") == [copy[key] for key in sorted(copy)]
     for parity in ("0", "1"):
         assert index.get(parity) == [copy[key] for key in sorted(copy) if (copy[key].data or {})["parity"] == parity]
+
+
+def test_rejected_object_is_known_by_name() -> None:
+    """An object that cannot be understood is not there, but nor is it gone: what was known of it stays."""
+    store: Store[ConfigMap] = Store()
+    known = config_map("a")
+    store.put(known)
+    store.reject(ObjectKey("red", "a"), "broken")
+    store.reject(ObjectKey("red", "b"), "broken")
+    assert store.get(ObjectKey("red", "a")) is known
+    assert store.rejected == {ObjectKey("red", "a"): "broken", ObjectKey("red", "b"): "broken"}
+    store.put(config_map("a", version="2"))
+    store.retain({ObjectKey("red", "a")})
+    assert store.rejected == {}

@@ -3,6 +3,7 @@
 import typer
 
 from isthmus.cli.crds import crds
+from isthmus.cli.operator import operator
 
 app = typer.Typer(
     name="isthmus",
@@ -19,6 +20,7 @@ def root() -> None:
 
 
 app.command("crds")(crds)
+app.command("operator")(operator)
 
 
 def main() -> None:

@@ -160,6 +160,7 @@ class Reflector(Generic[T]):
         """Put an object into the store. One that its type does not allow leaves what was known of it in place."""
         if isinstance(item, Undecodable):
             log.warning("object left out: not what its kind allows", path=self._path, key=str(item.key), error=item.why)
+            self._store.reject(item.key, item.why)
             return item.key
         # Who manages which field is of no use to a reader, and half the size of many objects.
         metadata_of(item.object).managedFields = None

@@ -65,6 +65,8 @@ class Store(Generic[T]):
 
     ``synced`` is set once everything was seen; wait for it before concluding that something is not there.
     ``stale_since`` is the moment since when the API server could not be followed, None while it can; the objects stay.
+    ``rejected`` holds the keys of objects that are on the server, but that their kind does not allow, and why: they
+    must not be taken for deleted. What was known of them before stays.
     """
 
     def __init__(self) -> None:
@@ -73,6 +75,7 @@ class Store(Generic[T]):
         self._subscribers: list[Subscriber[T]] = []
         self.synced = asyncio.Event()
         self.stale_since: datetime | None = None
+        self.rejected: dict[ObjectKey, str] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -103,6 +106,7 @@ class Store(Generic[T]):
     def put(self, obj: T) -> None:
         """Take in an object; nothing happens if that version of it is there already."""
         key = key_of(obj)
+        self.rejected.pop(key, None)
         old = self._objects.get(key)
         if old is not None and _version(old) == _version(obj):
             return
@@ -111,13 +115,18 @@ class Store(Generic[T]):
 
     def remove(self, key: ObjectKey) -> None:
         """Forget an object; nothing happens if it is not there."""
+        self.rejected.pop(key, None)
         old = self._objects.pop(key, None)
         if old is not None:
             self._tell(Change(key, old, None))
 
+    def reject(self, key: ObjectKey, why: str) -> None:
+        """Remember that an object of that key is there, but cannot be understood."""
+        self.rejected[key] = why
+
     def retain(self, keys: Collection[ObjectKey]) -> None:
         """Forget every object but these: the end of a list."""
-        for key in [key for key in self._objects if key not in keys]:
+        for key in [key for key in (*self._objects, *self.rejected) if key not in keys]:
             self.remove(key)
 
     def _tell(self, change: Change[T]) -> None:

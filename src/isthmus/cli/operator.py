@@ -1,0 +1,36 @@
+"""``isthmus operator``: the process that turns ServiceMeshControlPlanes into meshes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def operator(
+    image: Annotated[
+        str, typer.Option(envvar="ISTHMUS_IMAGE", help="Container image that the processes of meshes run from.")
+    ] = "isthmus",
+    address: Annotated[
+        str, typer.Option(envvar="POD_IP", help="Address on which readiness is answered.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port on which readiness is answered.", min=0, max=65535)] = 8080,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or of the pod.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Turn every ServiceMeshControlPlane of the cluster into the objects of its mesh, until stopped."""
+    import uvloop
+    from lightkube.core.exceptions import ConfigError
+
+    from isthmus.cli.logs import configure
+    from isthmus.cli.stopping import until_stopped
+    from isthmus.operator.process import Settings, run
+
+    configure(log_level)
+    settings = Settings(image=image, address=address, port=port, kubeconfig=kubeconfig)
+    try:
+        uvloop.run(until_stopped(run(settings)))
+    except (ConfigError, OSError) as error:
+        typer.echo(f"isthmus operator: {error}", err=True)
+        raise typer.Exit(1) from error
