@@ -1,0 +1,155 @@
+"""CustomResourceDefinitions. Pure. Source: apiextensions.k8s.io/v1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from isthmus.lab.apiserver.errors import FieldError, invalid_value, required, unsupported
+from isthmus.lab.apiserver.names import dns1035_error, subdomain_error
+from isthmus.lab.apiserver.objects import Object, metadata
+
+_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+
+
+def complete_definition(new: Object, old: Object | None) -> None:
+    """Names that follow from the kind, the conversion, and the conditions: a sound definition is served at once."""
+    spec = new.setdefault("spec", {})
+    names = spec.setdefault("names", {})
+    kind = str(names.get("kind", ""))
+    names.setdefault("singular", kind.lower())
+    names.setdefault("listKind", f"{kind}List")
+    spec.setdefault("conversion", {"strategy": "None"})
+    stored = [one["name"] for one in spec.get("versions") or () if one.get("storage") and "name" in one]
+    kept = ((old or {}).get("status") or {}).get("storedVersions") or []
+    new["status"] = {
+        "conditions": _conditions(metadata(new)["creationTimestamp"]),
+        "acceptedNames": names,
+        "storedVersions": list(dict.fromkeys([*kept, *stored])),
+    }
+
+
+def _conditions(since: str) -> list[dict[str, str]]:
+    return [
+        {
+            "type": "NamesAccepted",
+            "status": "True",
+            "lastTransitionTime": since,
+            "reason": "NoConflicts",
+            "message": "no conflicts found",
+        },
+        {
+            "type": "Established",
+            "status": "True",
+            "lastTransitionTime": since,
+            "reason": "InitialNamesAccepted",
+            "message": "the initial names have been accepted",
+        },
+    ]
+
+
+def definition_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """Everything wrong with a definition."""
+    spec = new["spec"]
+    return [*_name_errors(new, spec), *_version_errors(spec), *_frozen_errors(spec, old)]
+
+
+def _name_errors(new: Object, spec: Mapping[str, Any]) -> Iterator[FieldError]:
+    names = spec["names"]
+    group, plural = str(spec.get("group", "")), str(names.get("plural", ""))
+    if not group:
+        yield required("spec.group")
+    elif problem := subdomain_error(group):
+        yield invalid_value("spec.group", group, problem)
+    elif "." not in group:
+        yield invalid_value("spec.group", group, "should be a domain with at least one dot")
+    if not spec.get("scope"):
+        yield required("spec.scope")
+    elif spec["scope"] not in ("Cluster", "Namespaced"):
+        yield unsupported("spec.scope", spec["scope"], ("Cluster", "Namespaced"))
+    yield from _plural_errors(names)
+    if plural and group and metadata(new)["name"] != f"{plural}.{group}":
+        yield invalid_value("metadata.name", metadata(new)["name"], 'must be spec.names.plural+"."+spec.group')
+
+
+def _plural_errors(names: Mapping[str, Any]) -> Iterator[FieldError]:
+    for name in ("plural", "kind"):
+        if not names.get(name):
+            yield required(f"spec.names.{name}")
+    for name in ("plural", "singular"):
+        if names.get(name) and (problem := dns1035_error(names[name])):
+            yield invalid_value(f"spec.names.{name}", names[name], problem)
+
+
+def _version_errors(spec: Mapping[str, Any]) -> Iterator[FieldError]:
+    versions = spec.get("versions") or []
+    if sum(1 for one in versions if one.get("storage")) != 1:
+        yield invalid_value("spec.versions", len(versions), "must have exactly one version marked as storage version")
+    seen = set()
+    for index, version in enumerate(versions):
+        path = f"spec.versions[{index}]"
+        name = str(version.get("name", ""))
+        if problem := dns1035_error(name):
+            yield invalid_value(f"{path}.name", name, problem)
+        if name in seen:
+            yield invalid_value(f"{path}.name", name, "must be unique")
+        seen.add(name)
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        if not isinstance(schema, dict):
+            yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+        else:
+            yield from _schema_errors(schema, f"{path}.schema.openAPIV3Schema", root=True)
+
+
+def _schema_errors(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[FieldError]:
+    """The parts of a structural schema that this server relies on."""
+    kind = schema.get("type")
+    free = schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("x-kubernetes-int-or-string")
+    if root and kind != "object":
+        yield invalid_value(f"{path}.type", kind or "", "must be object at the root")
+    elif not kind and not free:
+        yield required(f"{path}.type", "must not be empty for specified object fields")
+    elif kind and kind not in _TYPES:
+        yield unsupported(f"{path}.type", kind, _TYPES)
+    if "pattern" in schema:
+        yield from _pattern_errors(schema["pattern"], path)
+    if kind == "array" and not isinstance(schema.get("items"), Mapping):
+        yield required(f"{path}.items", "must be specified")
+    yield from _below_errors(schema, path)
+
+
+def _below_errors(schema: Mapping[str, Any], path: str) -> Iterator[FieldError]:
+    for name, one in (schema.get("properties") or {}).items():
+        if root_field(path, name):
+            continue
+        if isinstance(one, Mapping):
+            yield from _schema_errors(one, f"{path}.properties[{name}]")
+        else:
+            yield invalid_value(f"{path}.properties[{name}]", one, "must be an object")
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), Mapping):
+            yield from _schema_errors(schema[name], f"{path}.{name}")
+
+
+def root_field(path: str, name: str) -> bool:
+    return path.endswith(".openAPIV3Schema") and name in ("apiVersion", "kind", "metadata")
+
+
+def _pattern_errors(pattern: Any, path: str) -> Iterator[FieldError]:
+    try:
+        re.compile(str(pattern))
+    except re.error as error:
+        yield invalid_value(f"{path}.pattern", pattern, f"must be a valid regular expression: {error}")
+
+
+def _frozen_errors(spec: Mapping[str, Any], old: Object | None) -> Iterator[FieldError]:
+    if old is None:
+        return
+    before = old["spec"]
+    for path in ("group", "scope"):
+        if spec.get(path) != before.get(path):
+            yield invalid_value(f"spec.{path}", spec.get(path), "field is immutable")
+    for path in ("plural", "kind"):
+        if spec["names"].get(path) != before["names"].get(path):
+            yield invalid_value(f"spec.names.{path}", spec["names"].get(path), "field is immutable")

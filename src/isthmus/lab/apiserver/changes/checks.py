@@ -1,0 +1,97 @@
+"""Is an object what its kind says it is: unknown fields, types, defaults, names. Pure, but for changing the object.
+
+Source: Kubernetes documentation, "Server Side Field Validation".
+"""
+
+from __future__ import annotations
+
+from isthmus.lab.apiserver.changes.options import WriteOptions
+from isthmus.lab.apiserver.errors import FieldError, bad_request, invalid
+from isthmus.lab.apiserver.kinds import Resource
+from isthmus.lab.apiserver.kinds.resource import Schema
+from isthmus.lab.apiserver.names import metadata_errors
+from isthmus.lab.apiserver.objects import Object, metadata
+from isthmus.lab.apiserver.schema import builtin_schema, set_defaults, unknown_fields, validate
+from isthmus.lab.apiserver.schema.prune import drop_nulls
+
+_META_SCHEMA_OF = ("", "v1", "ConfigMap")
+
+
+def metadata_schema() -> Schema:
+    schema: Schema = builtin_schema(*_META_SCHEMA_OF)["properties"]["metadata"]
+    return schema
+
+
+def check_object(obj: Object, resource: Resource, options: WriteOptions) -> tuple[str, ...]:
+    """Prune, default and check an object in place; returns warnings for unknown fields.
+
+    Raises StatusError: 400 for unknown fields under Strict and for wrong types of a built-in kind, 422 for the rest.
+    """
+    unknown = _prune(obj, resource)
+    if unknown and options.validation == "Strict":
+        raise strict_error(resource, unknown)
+    name = str(metadata(obj).get("name", ""))
+    errors = _custom_errors(obj, resource) if resource.custom else _builtin_errors(obj, resource)
+    if not errors:
+        errors = metadata_errors(metadata(obj), name_rule=resource.name_rule)
+    if errors:
+        raise invalid(resource.group_kind, name, errors)
+    return tuple(f'unknown field "{path}"' for path in unknown) if options.validation == "Warn" else ()
+
+
+def strict_error(resource: Resource, unknown: list[str]) -> Exception:
+    listed = ", ".join(f'unknown field "{path}"' for path in unknown)
+    return bad_request(
+        f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}:'
+        f" strict decoding error: {listed}"
+    )
+
+
+def _prune(obj: Object, resource: Resource) -> list[str]:
+    schema = schema_of(resource)
+    unknown = unknown_fields(obj, schema) if schema is not None else []
+    if resource.custom:
+        meta = {"metadata": obj["metadata"]}
+        unknown = unknown_fields(meta, {"properties": {"metadata": metadata_schema()}}) + unknown
+    return unknown
+
+
+def schema_of(resource: Resource) -> Schema | None:
+    if resource.custom:
+        return resource.schema
+    return builtin_schema(resource.group, resource.version, resource.kind)
+
+
+def _custom_errors(obj: Object, resource: Resource) -> list[FieldError]:
+    errors = validate(metadata(obj), metadata_schema(), "metadata")
+    schema = resource.schema
+    if schema is None or errors:
+        return errors
+    drop_nulls(obj, schema)
+    set_defaults(obj, schema)
+    return validate(obj, schema)
+
+
+def _builtin_errors(obj: Object, resource: Resource) -> list[FieldError]:
+    """A built-in kind is decoded into its type: a wrong type is not a validation error but an unreadable object."""
+    schema = builtin_schema(resource.group, resource.version, resource.kind)
+    drop_all_nulls(obj)
+    if errors := validate(obj, schema):
+        first = errors[0]
+        raise bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}:'
+            f" json: cannot unmarshal into field {resource.kind}.{first.field}: {first.body}"
+        )
+    return []
+
+
+def drop_all_nulls(value: object) -> None:
+    """Null and absent are the same in a typed object."""
+    if isinstance(value, dict):
+        for name in [name for name, one in value.items() if one is None]:
+            del value[name]
+        for one in value.values():
+            drop_all_nulls(one)
+    elif isinstance(value, list):
+        for one in value:
+            drop_all_nulls(one)

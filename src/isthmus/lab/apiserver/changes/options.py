@@ -1,0 +1,26 @@
+"""What a write asks for besides its object. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """``manager`` owns the fields that are written; ``validation``: Ignore, Warn or Strict for unknown fields."""
+
+    manager: str = "unknown"
+    dry_run: bool = False
+    validation: str = "Ignore"
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """``grace_s`` None: the object's own. ``uid`` and ``revision``: preconditions, "" = none."""
+
+    grace_s: int | None = None
+    uid: str = ""
+    revision: str = ""
+    dry_run: bool = False
+    propagation: str = ""

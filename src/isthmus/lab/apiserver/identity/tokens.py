@@ -1,0 +1,149 @@
+"""Service account tokens: signed JWTs, bound to their account and perhaps to a pod. Pure, but for the key's file.
+
+Source: RFC 7519, RFC 7518 (ES256); Kubernetes documentation, "Managing Service Accounts: Bound service account tokens".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+from isthmus.lab.apiserver.identity.authority import private_pem, write_private
+
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+API_AUDIENCES = (ISSUER,)
+TOKEN_LIMIT = 16 * 1024
+
+
+class TokenRefusedError(ValueError):
+    """The token is not one of ours, is over, or is for somebody else; the message says which."""
+
+
+class Named(msgspec.Struct, frozen=True):
+    """An object that a token is bound to."""
+
+    name: str
+    uid: str
+
+
+class Binding(msgspec.Struct, frozen=True):
+    """The ``kubernetes.io`` claim."""
+
+    namespace: str
+    serviceaccount: Named
+    pod: Named | None = None
+    secret: Named | None = None
+
+
+class Claims(msgspec.Struct, frozen=True, rename={"binding": "kubernetes.io"}):
+    """What a token says."""
+
+    iss: str
+    sub: str
+    aud: list[str]
+    iat: int
+    nbf: int
+    exp: int
+    jti: str
+    binding: Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A token that is to be made."""
+
+    binding: Binding
+    audiences: Sequence[str]
+    lifetime: timedelta
+
+
+class TokenKey:
+    """Signs and checks tokens with one ES256 key."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key
+        self._public = key.public_key()
+        der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.key_id = _encode(hashlib.sha256(der).digest())
+
+    def sign(self, grant: Grant, *, now: datetime) -> tuple[str, datetime]:
+        """A token and the moment when it expires."""
+        expires = now + grant.lifetime
+        account = grant.binding.serviceaccount.name
+        claims = Claims(
+            iss=ISSUER,
+            sub=f"system:serviceaccount:{grant.binding.namespace}:{account}",
+            aud=list(grant.audiences),
+            iat=int(now.timestamp()),
+            nbf=int(now.timestamp()),
+            exp=int(expires.timestamp()),
+            jti=str(uuid.uuid4()),
+            binding=grant.binding,
+        )
+        return self._signed(claims), expires
+
+    def _signed(self, claims: Claims) -> str:
+        header = _encode(msgspec.json.encode({"alg": "ES256", "kid": self.key_id, "typ": "JWT"}))
+        body = f"{header}.{_encode(msgspec.json.encode(claims))}"
+        r, s = decode_dss_signature(self._key.sign(body.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{body}.{_encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+    def verify(self, token: str, *, now: datetime) -> Claims:
+        """What a token of ours says. Raises TokenRefusedError: malformed, not signed by us, expired, not valid yet."""
+        claims = self._checked(token)
+        if claims.iss != ISSUER:
+            raise TokenRefusedError(f"the token's issuer is '{claims.iss}', expected '{ISSUER}'")
+        if now.timestamp() >= claims.exp:
+            raise TokenRefusedError("the token has expired")
+        if now.timestamp() < claims.nbf - 60:
+            raise TokenRefusedError("the token is not valid yet")
+        return claims
+
+    def _checked(self, token: str) -> Claims:
+        try:
+            if len(token) > TOKEN_LIMIT:
+                raise TokenRefusedError("the token is too long")
+            header, claims, signature = token.split(".")
+            algorithm = msgspec.json.decode(_decode(header), type=dict[str, Any]).get("alg")
+            raw = _decode(signature)
+            if algorithm != "ES256" or len(raw) != 64:
+                raise TokenRefusedError("the token's signature is not ES256")
+            der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+            self._public.verify(der, f"{header}.{claims}".encode(), ec.ECDSA(hashes.SHA256()))
+            return msgspec.json.decode(_decode(claims), type=Claims)
+        except TokenRefusedError:
+            raise
+        except InvalidSignature as error:
+            raise TokenRefusedError("the token is not signed by this cluster") from error
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise TokenRefusedError("the token is malformed") from error
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def load_token_key(path: Path) -> TokenKey:
+    """The signing key kept in a file; made there the first time. Blocks on files."""
+    if not path.exists():
+        write_private(path, private_pem(ec.generate_private_key(ec.SECP256R1())))
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"Reading '{path}': expected an EC private key")
+    return TokenKey(key)

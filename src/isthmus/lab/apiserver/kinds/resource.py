@@ -1,0 +1,110 @@
+"""One served resource: a kind in one version, under one plural name. Pure.
+
+Source: Kubernetes API reference, APIResource; apiextensions.k8s.io/v1 for what custom kinds add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Cell = Callable[[Mapping[str, Any], datetime], Any]
+"""A column's value for an object at a moment."""
+
+Schema = Mapping[str, Any]
+"""A structural OpenAPI v3 schema."""
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a kind's Table. ``priority`` above 0 is shown by ``-o wide`` only."""
+
+    name: str
+    cell: Cell
+    type: str = "string"
+    format: str = ""
+    description: str = ""
+    priority: int = 0
+
+    def definition(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "type": self.type,
+            "format": self.format,
+            "description": self.description,
+            "priority": self.priority,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where a kind keeps its replicas: dotted paths without the leading dot."""
+
+    spec_path: str = "spec.replicas"
+    status_path: str = "status.replicas"
+    selector_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind as it is served in one version."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    singular: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: frozenset[str] = frozenset()
+    verbs: tuple[str, ...] = ALL_VERBS
+    columns: tuple[Column, ...] = ()
+    selectable: tuple[str, ...] = ()
+    name_rule: str = "subdomain"
+    list_kind: str = ""
+    storage_version: str = ""
+    scale: Scale | None = None
+    schema: Schema | None = field(default=None, compare=False)
+    custom: bool = False
+    keeps_generation: bool = False
+    storage_kind: str = ""  # "plural.group" that another version of this kind is stored under; "" = its own
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_resource(self) -> str:
+        """``plural`` or ``plural.group``, as messages name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def storage(self) -> str:
+        """The key of its objects in the store."""
+        return self.storage_kind or self.group_resource
+
+    @property
+    def group_kind(self) -> str:
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+    @property
+    def stored_api_version(self) -> str:
+        version = self.storage_version or self.version
+        return f"{self.group}/{version}" if self.group else version
+
+    @property
+    def list_name(self) -> str:
+        return self.list_kind or f"{self.kind}List"
+
+    @property
+    def supported_fields(self) -> tuple[str, ...]:
+        return ("metadata.name", *(("metadata.namespace",) if self.namespaced else ()), *self.selectable)
+
+    @property
+    def has_status(self) -> bool:
+        return "status" in self.subresources

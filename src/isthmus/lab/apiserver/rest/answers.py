@@ -1,0 +1,75 @@
+"""Answers: JSON, Status, streams; each an ASGI response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from isthmus.lab.apiserver.errors import StatusError
+from isthmus.lab.apiserver.objects import encode_json
+
+NO_CACHE = {"Cache-Control": "no-cache, private"}
+
+
+def json_answer(content: Any, *, status: int = 200, warnings: Iterable[str] = ()) -> Response:
+    """``content`` is a value to be encoded, or bytes of JSON."""
+    body = content if isinstance(content, bytes) else encode_json(content)
+    response = Response(body, status, NO_CACHE, "application/json")
+    for warning in warnings:
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"').encode("ascii", "replace").decode()
+        response.headers.append("Warning", f'299 - "{quoted}"')
+    return response
+
+
+def text_answer(text: str, *, status: int = 200) -> Response:
+    return Response(text, status, NO_CACHE, "text/plain")
+
+
+def status_answer(error: StatusError) -> Response:
+    return Response(encode_json(error.status()), error.code, {**NO_CACHE, **error.headers}, "application/json")
+
+
+class _ClientGoneError(Exception):
+    """The client closed the connection: whatever is being sent has no reader."""
+
+
+class Stream:
+    """A streamed answer. It ends when ``chunks`` does or the client goes away; ``ended`` is called in every case."""
+
+    def __init__(
+        self, chunks: AsyncGenerator[bytes], *, media_type: str, ended: Callable[[], None] | None = None
+    ) -> None:
+        self._chunks = chunks
+        self._media_type = media_type
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                listener = group.create_task(_wait_gone(receive), name="wait for the client to go")
+                await self._send(send)
+                listener.cancel()
+        except* _ClientGoneError:
+            pass
+        finally:
+            if self._ended is not None:
+                self._ended()
+
+    async def _send(self, send: Send) -> None:
+        headers = [(b"content-type", self._media_type.encode()), (b"cache-control", b"no-cache, private")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async with aclosing(self._chunks) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _wait_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    raise _ClientGoneError

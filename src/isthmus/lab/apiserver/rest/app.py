@@ -1,0 +1,187 @@
+"""The ASGI application: authentication, authorization, routing, and errors as Status."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from isthmus.lab.apiserver.errors import (
+    StatusError,
+    forbidden,
+    method_not_allowed,
+    page_not_found,
+    too_large,
+)
+from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
+from isthmus.lab.apiserver.identity.user import User
+from isthmus.lab.apiserver.rest import writing
+from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answer
+from isthmus.lab.apiserver.rest.body import BODY_LIMIT
+from isthmus.lab.apiserver.rest.options import list_options, truth
+from isthmus.lab.apiserver.rest.pages import Pages
+from isthmus.lab.apiserver.rest.reading import get_stored, list_body, list_table, object_table, read_page
+from isthmus.lab.apiserver.rest.services import Call, Services
+from isthmus.lab.apiserver.rest.subresources import SUBRESOURCES
+from isthmus.lab.apiserver.rest.tables import table_request
+from isthmus.lab.apiserver.rest.target import find_target, parse_path, verb_of
+from isthmus.lab.apiserver.rest.views import shown
+from isthmus.lab.apiserver.rest.watching import WatchRequest, open_watch
+
+log = structlog.get_logger("isthmus.lab.apiserver")
+
+Answer = Response | Stream
+PEER_CERTIFICATE = "isthmus.peer_certificate"
+"""The key in the ASGI scope's ``extensions`` under which the transport puts the verified client certificate (DER)."""
+
+
+class App:
+    """Answers every request with what was asked or with a Status; never with a traceback."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._pages = Pages(services.registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        answer: ASGIApp
+        try:
+            answer = await self._answer(Request(scope, receive))
+        except StatusError as error:
+            answer = status_answer(error)
+        except Exception as error:  # the outermost frame of a request: logged once, answered as a Status
+            log.info("request failed", method=scope["method"], path=scope["path"], exc_info=error)
+            answer = status_answer(
+                StatusError(500, "InternalError", "Internal error occurred; the server's log says more")
+            )
+        await answer(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Answer:
+        certificate = request.scope.get("extensions", {}).get(PEER_CERTIFICATE)
+        user = self._services.authenticator.request_user(request.headers.get("authorization", ""), certificate)
+        path = parse_path(request.url.path)
+        if path is None:
+            return self._page(request, user)
+        query = dict(request.query_params)
+        try:
+            target = find_target(path, self._services.registry)
+        except StatusError:
+            self._authorize_path(request, user)
+            raise
+        verb = verb_of(request.method, target, watching=truth(query, "watch"))
+        self._authorize(user, _attributes(verb, target))
+        call = Call(
+            method=request.method,
+            verb=verb,
+            target=target,
+            query=query,
+            accept=request.headers.get("accept", ""),
+            content_type=request.headers.get("content-type", ""),
+            user_agent=request.headers.get("user-agent", ""),
+            body=await _read_body(request),
+            user=user,
+        )
+        return await self._call(call)
+
+    async def _call(self, call: Call) -> Answer:
+        if call.target.subresource and (special := SUBRESOURCES.get(call.target.subresource)):
+            return await special(self._services, call)
+        if "get" not in call.target.resource.verbs:
+            from isthmus.lab.apiserver.rest.reviews import review
+
+            return await review(self._services, call)
+        act = _ACTIONS[call.verb]
+        if call.verb not in (
+            *call.target.resource.verbs,
+            *(("get", "update", "patch") if call.target.subresource else ()),
+        ):
+            raise method_not_allowed()
+        return await act(self._services, call)
+
+    def _page(self, request: Request, user: User) -> Response:
+        self._authorize_path(request, user)
+        return self._pages.answer(request.method, request.url.path, request.headers)
+
+    def _authorize_path(self, request: Request, user: User) -> None:
+        if request.url.path in _PUBLIC:
+            return
+        self._authorize(user, Attributes(verb=request.method.lower(), path=request.url.path))
+
+    def _authorize(self, user: User, attributes: Attributes) -> None:
+        if self._services.authorizer.allowed(user, attributes):
+            return
+        why = refusal(user, attributes)
+        if attributes.path:
+            raise StatusError(403, "Forbidden", f"forbidden: {why}", details={})
+        resource = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
+        raise forbidden(resource, attributes.name, why)
+
+
+_PUBLIC = frozenset(("/healthz", "/readyz", "/livez", "/version"))
+
+
+def _attributes(verb: str, target: Any) -> Attributes:
+    return Attributes(
+        verb=verb,
+        group=target.resource.group,
+        resource=target.resource.plural,
+        subresource=target.subresource,
+        namespace=target.namespace or (target.name if target.resource.storage == "namespaces" else ""),
+        name=target.name,
+    )
+
+
+async def _read_body(request: Request) -> bytes:
+    """The whole body. Raises StatusError (413) as soon as it is over the limit."""
+    if request.method in ("GET", "HEAD"):
+        return b""
+    if int(request.headers.get("content-length") or 0) > BODY_LIMIT:
+        raise too_large(BODY_LIMIT)
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise too_large(BODY_LIMIT)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _get(services: Services, call: Call) -> Answer:
+    stored = get_stored(services.store.state, call.target)
+    tabular = table_request(call.accept, call.query.get("includeObject", ""))
+    if tabular is not None:
+        return json_answer(object_table(call.target.resource, stored, tabular, clock=services.clock))
+    return json_answer(shown(call.target.resource, stored.data))
+
+
+async def _list(services: Services, call: Call) -> Answer:
+    page = read_page(services.store.state, call.target, list_options(call.query, call.target.resource))
+    tabular = table_request(call.accept, call.query.get("includeObject", ""))
+    if tabular is not None:
+        return json_answer(list_table(call.target.resource, page, tabular, clock=services.clock))
+    return json_answer(list_body(call.target.resource, page))
+
+
+async def _watch(services: Services, call: Call) -> Answer:
+    tabular = table_request(call.accept, call.query.get("includeObject", ""))
+    options = list_options(call.query, call.target.resource)
+    return open_watch(services.store.state, WatchRequest(call.target, options, tabular, services.clock))
+
+
+_ACTIONS: Mapping[str, Callable[[Services, Call], Awaitable[Answer]]] = {
+    "get": _get,
+    "list": _list,
+    "watch": _watch,
+    "create": writing.create,
+    "update": writing.update,
+    "patch": writing.patch,
+    "delete": writing.delete,
+    "deletecollection": writing.delete_collection,
+}
+
+__all__ = ["PEER_CERTIFICATE", "App", "page_not_found"]

@@ -1,0 +1,281 @@
+"""Bodies in Kubernetes' protobuf encoding, for the kinds that kubectl and oc send so. Pure.
+
+Each message is a table of field numbers; the wire format is read by hand because the messages are few and small.
+Source: Protocol Buffers encoding; field numbers of k8s.io/api and k8s.io/apimachinery ``generated.proto``; the envelope
+``k8s\\0`` + runtime.Unknown.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from isthmus.lab.apiserver.errors import bad_request, unsupported_media_type
+
+MAGIC = b"k8s\0"
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > 63:
+            raise ValueError("a number is cut off")
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The fields of a message in order: number and value (varint or bytes). Raises ValueError when malformed."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            yield number, value
+            continue
+        size = {1: 8, 5: 4}.get(wire)
+        if wire == 2:
+            size, at = _varint(data, at)
+        if size is None or at + size > len(data):
+            raise ValueError("a field is cut off or of an unknown wire type")
+        yield number, data[at : at + size]
+        at += size
+
+
+Reader = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: its JSON name, how to read one value, and whether it repeats or is a map's entry."""
+
+    name: str
+    read: Reader
+    repeated: bool = False
+    mapping: bool = False
+
+
+Message = Mapping[int, Field]
+
+
+def read_message(message: Message) -> Reader:
+    """A reader of one message as a JSON object; fields that the table doesn't know are dropped."""
+
+    def read(data: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for number, value in fields(_bytes(data)):
+            if (known := message.get(number)) is not None:
+                _put(found, known, value)
+        return found
+
+    return read
+
+
+def _put(found: dict[str, Any], known: Field, value: int | bytes) -> None:
+    if known.mapping:
+        entry = read_message({1: Field("key", _text), 2: Field("value", known.read)})(value)
+        found.setdefault(known.name, {})[entry.get("key", "")] = entry.get("value", "")
+    elif known.repeated:
+        found.setdefault(known.name, []).append(known.read(value))
+    else:
+        found[known.name] = known.read(value)
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError("expected a message, found a number")  # bad input, not a bug
+    return value
+
+
+def _text(value: Any) -> str:
+    return _bytes(value).decode()
+
+
+def _base64(value: Any) -> str:
+    return base64.b64encode(_bytes(value)).decode()
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("expected a number, found a message")  # bad input, not a bug
+    return int(value) - (1 << 64) if value >= 1 << 63 else int(value)
+
+
+def _flag(value: Any) -> bool:
+    return bool(_number(value))
+
+
+def _time(value: Any) -> str | None:
+    parts = read_message({1: Field("seconds", _number)})(value)
+    if not parts:
+        return None
+    return datetime.fromtimestamp(parts["seconds"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _texts(name: str) -> Field:
+    return Field(name, _text, repeated=True)
+
+
+def _map(name: str) -> Field:
+    return Field(name, _text, mapping=True)
+
+
+_OWNER = {
+    5: Field("apiVersion", _text),
+    1: Field("kind", _text),
+    3: Field("name", _text),
+    4: Field("uid", _text),
+    6: Field("controller", _flag),
+    7: Field("blockOwnerDeletion", _flag),
+}
+_META = {
+    1: Field("name", _text),
+    2: Field("generateName", _text),
+    3: Field("namespace", _text),
+    5: Field("uid", _text),
+    6: Field("resourceVersion", _text),
+    8: Field("creationTimestamp", _time),
+    11: _map("labels"),
+    12: _map("annotations"),
+    13: Field("ownerReferences", read_message(_OWNER), repeated=True),
+    14: _texts("finalizers"),
+}
+_METADATA = Field("metadata", read_message(_META))
+_REFERENCE = {
+    1: Field("kind", _text),
+    2: Field("namespace", _text),
+    3: Field("name", _text),
+    4: Field("uid", _text),
+    5: Field("apiVersion", _text),
+}
+_LOCAL_REFERENCE = {1: Field("name", _text)}
+_RESOURCE_ATTRIBUTES = {
+    number: Field(name, _text)
+    for number, name in enumerate(("namespace", "verb", "group", "version", "resource", "subresource", "name"), start=1)
+}
+_NON_RESOURCE_ATTRIBUTES = {1: Field("path", _text), 2: Field("verb", _text)}
+_ACCESS = {
+    1: Field("resourceAttributes", read_message(_RESOURCE_ATTRIBUTES)),
+    2: Field("nonResourceAttributes", read_message(_NON_RESOURCE_ATTRIBUTES)),
+}
+_RULE = {
+    1: _texts("verbs"),
+    2: _texts("apiGroups"),
+    3: _texts("resources"),
+    4: _texts("resourceNames"),
+    5: _texts("nonResourceURLs"),
+}
+_SUBJECT = {
+    1: Field("kind", _text),
+    2: Field("apiGroup", _text),
+    3: Field("name", _text),
+    4: Field("namespace", _text),
+}
+_ROLE_REF = {1: Field("apiGroup", _text), 2: Field("kind", _text), 3: Field("name", _text)}
+_BOUND = {
+    1: Field("kind", _text),
+    2: Field("apiVersion", _text),
+    3: Field("name", _text),
+    4: Field("uid", _text),
+}
+_BINDING = {
+    1: _METADATA,
+    2: Field("subjects", read_message(_SUBJECT), repeated=True),
+    3: Field("roleRef", read_message(_ROLE_REF)),
+}
+_ROLE = {1: _METADATA, 2: Field("rules", read_message(_RULE), repeated=True)}
+
+
+def _with_spec(spec: Message) -> Message:
+    return {1: _METADATA, 2: Field("spec", read_message(spec))}
+
+
+MESSAGES: dict[tuple[str, str], Message] = {
+    ("v1", "Namespace"): _with_spec({1: _texts("finalizers")}),
+    ("v1", "ConfigMap"): {
+        1: _METADATA,
+        2: _map("data"),
+        3: Field("binaryData", _base64, mapping=True),
+        4: Field("immutable", _flag),
+    },
+    ("v1", "Secret"): {
+        1: _METADATA,
+        2: Field("data", _base64, mapping=True),
+        3: Field("type", _text),
+        4: _map("stringData"),
+        5: Field("immutable", _flag),
+    },
+    ("v1", "ServiceAccount"): {
+        1: _METADATA,
+        2: Field("secrets", read_message(_REFERENCE), repeated=True),
+        3: Field("imagePullSecrets", read_message(_LOCAL_REFERENCE), repeated=True),
+        4: Field("automountServiceAccountToken", _flag),
+    },
+    ("authentication.k8s.io/v1", "TokenRequest"): _with_spec(
+        {
+            1: _texts("audiences"),
+            4: Field("expirationSeconds", _number),
+            3: Field("boundObjectRef", read_message(_BOUND)),
+        }
+    ),
+    ("authentication.k8s.io/v1", "TokenReview"): _with_spec({1: Field("token", _text), 2: _texts("audiences")}),
+    ("authentication.k8s.io/v1", "SelfSubjectReview"): {1: _METADATA},
+    ("authorization.k8s.io/v1", "SelfSubjectAccessReview"): _with_spec(_ACCESS),
+    ("authorization.k8s.io/v1", "SelfSubjectRulesReview"): _with_spec({1: Field("namespace", _text)}),
+    ("authorization.k8s.io/v1", "SubjectAccessReview"): _with_spec(
+        {**_ACCESS, 3: Field("user", _text), 4: _texts("groups"), 6: Field("uid", _text)}
+    ),
+    ("authorization.k8s.io/v1", "LocalSubjectAccessReview"): _with_spec(
+        {**_ACCESS, 3: Field("user", _text), 4: _texts("groups"), 6: Field("uid", _text)}
+    ),
+    ("rbac.authorization.k8s.io/v1", "Role"): _ROLE,
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"): _ROLE,
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): _BINDING,
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): _BINDING,
+    ("v1", "DeleteOptions"): {
+        1: Field("gracePeriodSeconds", _number),
+        2: Field("preconditions", read_message({1: Field("uid", _text), 2: Field("resourceVersion", _text)})),
+        4: Field("propagationPolicy", _text),
+        5: _texts("dryRun"),
+    },
+}
+"""The kinds whose protobuf is read, by (apiVersion, kind)."""
+
+JSON_TYPES = ("application/json", "application/yaml")
+_TYPE_META = {1: Field("apiVersion", _text), 2: Field("kind", _text)}
+_UNKNOWN = {
+    1: Field("typeMeta", read_message(_TYPE_META)),
+    2: Field("raw", _bytes),
+}
+
+
+def decode_envelope(body: bytes) -> dict[str, Any]:
+    """An object out of its envelope. Raises StatusError: 400 when malformed, 415 for a kind that is not read."""
+    if not body.startswith(MAGIC):
+        raise bad_request("couldn't read the body as protobuf: it doesn't begin with k8s\\0")
+    try:
+        envelope = read_message(_UNKNOWN)(body[len(MAGIC) :])
+        type_meta = {"apiVersion": "", "kind": "", **envelope.get("typeMeta", {})}
+        message = MESSAGES.get((type_meta["apiVersion"], type_meta["kind"]))
+        if message is None:
+            raise unsupported_media_type(JSON_TYPES)
+        obj = read_message(message)(envelope.get("raw", b""))
+    except (ValueError, OverflowError, OSError) as error:
+        raise bad_request(f"couldn't read the body as protobuf: {error}") from error
+    return {**type_meta, **_without_empty(obj)}
+
+
+def _without_empty(obj: dict[str, Any]) -> dict[str, Any]:
+    """Without what Go's encoder writes although it is unset: empty texts and messages at the top and in metadata."""
+    cleaned = {name: value for name, value in obj.items() if value not in ("", {}, None)}
+    if "metadata" in cleaned:
+        cleaned["metadata"] = {name: value for name, value in obj["metadata"].items() if value not in ("", None)}
+    return cleaned

@@ -1,0 +1,82 @@
+"""What answering a request needs, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from isthmus.lab.apiserver.changes import Changes
+from isthmus.lab.apiserver.identity.authenticate import Authenticator
+from isthmus.lab.apiserver.identity.authorize import Authorizer
+from isthmus.lab.apiserver.identity.tokens import TokenKey
+from isthmus.lab.apiserver.identity.user import User
+from isthmus.lab.apiserver.kinds import Registry
+from isthmus.lab.apiserver.objects import Object
+from isthmus.lab.apiserver.rest.target import Target
+from isthmus.lab.apiserver.storage import Store
+
+
+class PodLogs(Protocol):
+    """Where the output of pods is to be had: the port that the node fills.
+
+    The iterator is closed (``aclose``) when the client goes away or the server stops. A log that can't be given raises
+    LookupError with the reason.
+    """
+
+    def open(  # noqa: PLR0913  # one for each option of the log subresource
+        self,
+        *,
+        namespace: str,
+        pod: str,
+        uid: str,
+        container: str,
+        follow: bool,
+        tail_lines: int | None,
+        since: datetime | None,
+        timestamps: bool,
+        previous: bool,
+    ) -> AsyncIterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of the server that requests are answered with."""
+
+    registry: Registry
+    store: Store
+    changes: Changes
+    authenticator: Authenticator
+    authorizer: Authorizer
+    tokens: TokenKey
+    logs: PodLogs | None
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authorized request to a resource: its target, its parameters, its body, who asks."""
+
+    method: str
+    verb: str
+    target: Target
+    query: dict[str, str]
+    accept: str
+    content_type: str
+    user_agent: str
+    body: bytes
+    user: User
+
+
+def home(services: Services, target: Target) -> Target:
+    """The target in the API that its objects are stored in (events.k8s.io events are core events)."""
+    if not target.resource.storage_kind:
+        return target
+    resource = services.registry.by_storage(target.resource.storage_kind)
+    if resource is None:
+        raise LookupError(f"nothing is stored as {target.resource.storage_kind}")
+    return Target(resource, target.namespace, target.name, target.subresource)
+
+
+__all__ = ["Call", "Object", "PodLogs", "Services", "home"]

@@ -1,0 +1,193 @@
+"""Create, update, patch and delete as requests: from a body to a change, from its outcome to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from isthmus.lab.apiserver.changes import Outcome, WriteOptions
+from isthmus.lab.apiserver.changes.changes import Change
+from isthmus.lab.apiserver.errors import StatusError, bad_request, invalid, invalid_value, unsupported_media_type
+from isthmus.lab.apiserver.kinds import Resource
+from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, encode_json, metadata
+from isthmus.lab.apiserver.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
+from isthmus.lab.apiserver.rest.answers import json_answer
+from isthmus.lab.apiserver.rest.body import decode_body, decode_json, decode_yaml, media_type
+from isthmus.lab.apiserver.rest.options import delete_options, list_options, write_options
+from isthmus.lab.apiserver.rest.reading import list_body, object_table, read_page
+from isthmus.lab.apiserver.rest.services import Call, Services, home
+from isthmus.lab.apiserver.rest.tables import table_request
+from isthmus.lab.apiserver.rest.target import Target
+from isthmus.lab.apiserver.rest.views import shown, stored_form
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+_PATCHES: dict[str, Callable[[Any, Any], Any]] = {
+    JSON_PATCH: apply_json_patch,
+    MERGE_PATCH: apply_merge_patch,
+    STRATEGIC_PATCH: apply_strategic_patch,
+}
+_FOR_CUSTOM = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
+_FOR_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+
+
+def check_kind(obj: Object, resource: Resource) -> None:
+    """The object is of the kind that its path serves; an absent kind is filled in. Raises StatusError (400)."""
+    api_version = obj.setdefault("apiVersion", resource.api_version) or resource.api_version
+    kind = obj.setdefault("kind", resource.kind) or resource.kind
+    if api_version != resource.api_version:
+        raise bad_request(
+            f"the API version in the data ({api_version}) does not match the expected API version"
+            f" ({resource.api_version})"
+        )
+    if kind != resource.kind:
+        raise bad_request(
+            f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind'
+            f' "{kind}" is registered for version "{resource.api_version}"'
+        )
+    if not isinstance(obj.setdefault("metadata", {}) or {}, dict):
+        raise bad_request(f'{resource.kind} in version "{resource.version}": metadata must be an object')
+    obj["metadata"] = obj["metadata"] or {}
+
+
+async def create(services: Services, call: Call) -> Response:
+    """POST to a collection."""
+    target = call.target
+    obj = decode_body(call.body, call.content_type)
+    check_kind(obj, target.resource)
+    options = write_options(call.query, user_agent=call.user_agent)
+    stored_target = home(services, target)
+    outcome = await services.changes.create(
+        stored_target.resource, stored_form(target.resource, obj), namespace=target.namespace, options=options
+    )
+    return answer(services, call, outcome)
+
+
+async def update(services: Services, call: Call) -> Response:
+    """PUT of an object or its status."""
+    obj = decode_body(call.body, call.content_type)
+    check_kind(obj, call.target.resource)
+    if call.target.resource.custom and not metadata(obj).get("resourceVersion"):
+        error = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+        raise invalid(call.target.resource.group_kind, call.target.name, [error])
+    new = encode_json(stored_form(call.target.resource, obj))
+    return await _change(services, call, lambda _: decode_object(new))
+
+
+async def patch(services: Services, call: Call) -> Response:
+    """PATCH by any of the patch types."""
+    kind = media_type(call.content_type)
+    accepted = _FOR_CUSTOM if call.target.resource.custom else _FOR_BUILT_IN
+    if kind not in accepted:
+        raise unsupported_media_type(accepted)
+    if kind == APPLY_PATCH:
+        return await apply(services, call)
+    return await _change(services, call, patching(kind, decode_json(call.body)))
+
+
+def patching(kind: str, body: Any) -> Change:
+    """The change that a patch body asks for."""
+
+    def change(current: Object) -> Object:
+        patched = _PATCHES[kind](current, body)
+        if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
+            raise StatusError(422, "Invalid", "the patched value is no object with metadata any more")
+        return patched
+
+    return change
+
+
+async def apply(services: Services, call: Call) -> Response:
+    """Server-side apply."""
+    applied = decode_yaml(call.body)
+    if not isinstance(applied, dict):
+        raise bad_request("couldn't read the body: expected an object")
+    check_kind(applied, call.target.resource)
+    options = write_options(call.query, user_agent="")
+    if not call.query.get("fieldManager"):
+        raise bad_request(
+            'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+        )
+    return await _change(
+        services, call, lambda current: apply_merge_patch(current, applied), operation="Apply", options=options
+    )
+
+
+async def _change(
+    services: Services, call: Call, change: Change, *, operation: str = "Update", options: WriteOptions | None = None
+) -> Response:
+    target = home(services, call.target)
+    options = options or write_options(call.query, user_agent=call.user_agent)
+    outcome = await services.changes.update(
+        target.resource,
+        key_of(target),
+        change,
+        options=options,
+        subresource=target.subresource,
+        operation=operation,
+    )
+    return answer(services, call, outcome)
+
+
+def key_of(target: Target) -> Key:
+    return Key(target.resource.storage, target.namespace, target.name)
+
+
+async def delete(services: Services, call: Call) -> Response:
+    """DELETE of one object."""
+    body = _options_body(call)
+    target = home(services, call.target)
+    outcome = await services.changes.delete(target.resource, key_of(target), delete_options(call.query, body))
+    if not outcome.removed:
+        return json_answer(shown(call.target.resource, outcome.data))
+    return json_answer(_deleted_status(call.target, decode_object(outcome.data)))
+
+
+def _options_body(call: Call) -> dict[str, Any]:
+    if not call.body:
+        return {}
+    body = decode_body(call.body, call.content_type)
+    if body.get("kind", "DeleteOptions") != "DeleteOptions":
+        raise bad_request(f"the body of a delete is a DeleteOptions, found {body['kind']}")
+    return body
+
+
+def _deleted_status(target: Target, obj: Object) -> dict[str, Any]:
+    details = {"name": target.name, "kind": target.resource.plural, "uid": metadata(obj).get("uid", "")}
+    if target.resource.group:
+        details["group"] = target.resource.group
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+async def delete_collection(services: Services, call: Call) -> Response:
+    """DELETE of every object that the selectors choose; answers with what they were."""
+    options = delete_options(call.query, _options_body(call))
+    page = read_page(services.store.state, call.target, list_options(call.query, call.target.resource))
+    target = home(services, call.target)
+    for stored in page.objects:
+        try:
+            await services.changes.delete(target.resource, stored.key, options)
+        except StatusError as error:
+            if error.code != 404:
+                raise
+    return json_answer(list_body(call.target.resource, page))
+
+
+def answer(services: Services, call: Call, outcome: Outcome) -> Response:
+    """The object after a write, in the form that the client prefers."""
+    resource = call.target.resource
+    status = 201 if outcome.created else 200
+    tabular = table_request(call.accept, call.query.get("includeObject", ""))
+    if tabular is not None:
+        obj = decode_object(outcome.data)
+        key = Key(resource.storage, str(metadata(obj).get("namespace", "")), str(metadata(obj)["name"]))
+        stored = Stored(key, int(metadata(obj).get("resourceVersion") or 0), outcome.data)
+        content = object_table(resource, stored, tabular, clock=services.clock)
+    else:
+        content = shown(resource, outcome.data)
+    return json_answer(content, status=status, warnings=outcome.warnings)

@@ -1,0 +1,88 @@
+"""The built-in kinds' schemas, derived from lightkube's typed models. Pure, but for importing the models.
+
+What the models don't tell is told here: which maps hold other things than strings, and which values are free JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import types
+import typing
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from isthmus.lab.apiserver.kinds.resource import Schema
+
+_FREE_FORM = frozenset(("FieldsV1", "JSONSchemaProps", "CustomResourceConversion"))
+_QUANTITIES = frozenset(
+    ("limits", "requests", "overhead", "capacity", "allocatable", "hard", "used", "sizeLimit", "divisor")
+)
+_FREE_MAPS = frozenset(("fieldsV1", "raw", "parameters", "extra"))
+_ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
+_INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
+_SCALARS: dict[Any, Schema] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    datetime: {"type": "string", "format": "date-time", "nullable": True},
+}
+
+
+@lru_cache(maxsize=64)
+def builtin_schema(group: str, version: str, kind: str) -> Schema:
+    """The schema of a built-in kind; everything is allowed for a kind without a model."""
+    name = (group.removesuffix(".k8s.io").removesuffix(".authorization") or "core").split(".")[0]
+    try:
+        module = importlib.import_module(f"lightkube.models.{name}_{version}")
+    except ImportError:
+        return _ANY
+    model = getattr(module, kind, None)
+    return _model(model) if model else _ANY
+
+
+@lru_cache(maxsize=2048)
+def _model(model: type[msgspec.Struct]) -> Schema:
+    if model.__name__ in _FREE_FORM:
+        return _ANY
+    hints = typing.get_type_hints(model)
+    properties = {name: _field(name, hint) for name, hint in hints.items()}
+    return {"type": "object", "properties": properties, "x-model": model.__name__}
+
+
+def _field(name: str, hint: Any) -> Schema:
+    if name in _QUANTITIES:
+        return {**_map(_INT_OR_STRING)} if _bare(hint) is dict else _INT_OR_STRING
+    if _bare(hint) is dict:
+        return _ANY if name in _FREE_MAPS else _map({"type": "string"})
+    return _typed(hint)
+
+
+def _map(of: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": of}
+
+
+def _bare(hint: Any) -> Any:
+    """The type without Optional."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        return parts[0] if len(parts) == 1 else tuple(parts)
+    return hint
+
+
+def _typed(hint: Any) -> Schema:
+    bare = _bare(hint)
+    if isinstance(bare, tuple):
+        return _INT_OR_STRING
+    if bare in _SCALARS:
+        return _SCALARS[bare]
+    if typing.get_origin(bare) is list:
+        return {"type": "array", "items": _typed(typing.get_args(bare)[0])}
+    if bare is dict:
+        return _map({"type": "string"})
+    if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+        return _model(bare)
+    return _ANY

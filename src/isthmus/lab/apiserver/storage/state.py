@@ -1,0 +1,224 @@
+"""The current state in memory, the window of recent events, and the watchers of both.
+
+Pure but for the watchers' wake-ups: whatever is committed is applied here, in the order of revisions. The window bounds
+how far back a watch can resume and a list can be continued; before it lies only what compaction may drop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from isthmus.lab.apiserver.objects import Key, Stored
+
+WINDOW_EVENTS = 8192
+WINDOW_BYTES = 24 * 1024 * 1024
+WATCHER_BACKLOG = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of one object. ``stored`` is the new state, or the last one with the deletion's revision."""
+
+    stored: Stored
+    previous: Stored | None
+    deleted: bool
+
+    @property
+    def revision(self) -> int:
+        return self.stored.revision
+
+    @property
+    def key(self) -> Key:
+        return self.stored.key
+
+
+class ExpiredError(Exception):
+    """Events after the asked revision are no longer complete; ``oldest`` is the first from which they are."""
+
+    def __init__(self, asked: int, oldest: int) -> None:
+        super().__init__(f"too old resource version: {asked} ({oldest})")
+
+
+class Watcher:
+    """Receives the events of one resource, in one namespace or all ("" = all), from the moment it is made.
+
+    One reader. It is dropped (``overflowed``) when it falls too far behind, and ``closed`` when the server stops.
+    """
+
+    def __init__(self, resource: str, namespace: str) -> None:
+        self.resource = resource
+        self.namespace = namespace
+        self.overflowed = False
+        self.closed = False
+        self._waiting: deque[Event] = deque()
+        self._wake = asyncio.Event()
+
+    def offer(self, event: Event) -> bool:
+        """Take an event; False when the backlog is full and the watcher is to be dropped."""
+        if self.namespace and event.key.namespace != self.namespace:
+            return True
+        if len(self._waiting) >= WATCHER_BACKLOG:
+            self.overflowed = True
+            self._wake.set()
+            return False
+        self._waiting.append(event)
+        self._wake.set()
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake.set()
+
+    async def wait_events(self, timeout_s: float) -> list[Event]:
+        """The events that wait, as soon as there is one; none when the time is over or the watcher ended."""
+        if not self._waiting and not self.ended and timeout_s > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                return []
+        events = list(self._waiting)
+        self._waiting.clear()
+        return events
+
+    @property
+    def ended(self) -> bool:
+        return self.closed or self.overflowed
+
+
+class Table:
+    """The current objects of one resource, in the order of (namespace, name)."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], Stored] = {}
+        self._sorted: list[tuple[str, str]] | None = None
+        self.revision = 0  # of the last change
+
+    def apply(self, event: Event) -> None:
+        place = (event.key.namespace, event.key.name)
+        if event.deleted:
+            self.objects.pop(place, None)
+            self._sorted = None
+        else:
+            if place not in self.objects:
+                self._sorted = None
+            self.objects[place] = event.stored
+        self.revision = event.revision
+
+    def ordered(self, namespace: str) -> list[Stored]:
+        """The objects of one namespace, or of all ("")."""
+        if self._sorted is None:
+            self._sorted = sorted(self.objects)
+        names = self._sorted
+        if namespace:
+            names = names[bisect_left(names, (namespace, "")) : bisect_left(names, (namespace + "\0", ""))]
+        return [self.objects[place] for place in names]
+
+
+class State:
+    """Everything that is stored now, and the window of events that led there."""
+
+    def __init__(self, *, revision: int, compacted: int) -> None:
+        self.revision = revision
+        self.compacted = compacted  # events up to this one are not complete any more
+        self._tables: dict[str, Table] = defaultdict(Table)
+        self._window: deque[Event] = deque()
+        self._window_bytes = 0
+        self._watchers: dict[str, list[Watcher]] = defaultdict(list)
+
+    def load(self, objects: Iterable[Stored], events: Iterable[Event]) -> None:
+        """Take over what was read from the database at start."""
+        for stored in objects:
+            self._tables[stored.key.resource].apply(Event(stored, None, deleted=False))
+        for event in events:
+            table = self._tables[event.key.resource]
+            table.revision = max(table.revision, event.revision)
+            self._remember(event)
+
+    def get(self, key: Key) -> Stored | None:
+        table = self._tables.get(key.resource)
+        return table.objects.get((key.namespace, key.name)) if table else None
+
+    def listed(self, resource: str, namespace: str = "") -> list[Stored]:
+        table = self._tables.get(resource)
+        return table.ordered(namespace) if table else []
+
+    def listed_at(self, resource: str, namespace: str, revision: int) -> list[Stored]:
+        """The objects as they were at an earlier revision: the present with the later events undone.
+
+        Raises ExpiredError when that revision has left the window.
+        """
+        table = self._tables.get(resource)
+        if table is None or table.revision <= revision:
+            return self.listed(resource, namespace)
+        places = {(one.key.namespace, one.key.name): one for one in self.listed(resource, namespace)}
+        for event in reversed(self._events_after(revision)):
+            if event.key.resource == resource and namespace in ("", event.key.namespace):
+                place = (event.key.namespace, event.key.name)
+                places.pop(place, None)
+                if event.previous is not None:
+                    places[place] = event.previous
+        return [places[place] for place in sorted(places)]
+
+    def count(self, resource: str) -> int:
+        return len(self._tables[resource].objects) if resource in self._tables else 0
+
+    def resources(self) -> Iterator[str]:
+        """The resources that have, or had, an object."""
+        return iter(list(self._tables))
+
+    def apply(self, event: Event) -> None:
+        """Take over a committed change and tell the watchers."""
+        self._tables[event.key.resource].apply(event)
+        self.revision = event.revision
+        self._remember(event)
+        watchers = self._watchers.get(event.key.resource)
+        accepted = [watcher.offer(event) for watcher in watchers or ()]
+        if watchers and not all(accepted):
+            self._watchers[event.key.resource] = [one for one in watchers if not one.overflowed]
+
+    def watch(self, resource: str, namespace: str) -> Watcher:
+        """A watcher of everything from now on; the caller gives it back with ``unwatch``."""
+        watcher = Watcher(resource, namespace)
+        self._watchers[resource].append(watcher)
+        return watcher
+
+    def watch_since(self, resource: str, namespace: str, revision: int) -> Watcher:
+        """A watcher of everything after a revision. Raises ExpiredError when that has left the window."""
+        missed = self._events_after(revision)
+        watcher = self.watch(resource, namespace)
+        for event in missed:
+            if event.key.resource == resource:
+                watcher.offer(event)
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        watchers = self._watchers[watcher.resource]
+        if watcher in watchers:
+            watchers.remove(watcher)
+
+    def close_watchers(self) -> None:
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.close()
+
+    def _events_after(self, revision: int) -> list[Event]:
+        if revision < self.compacted:
+            raise ExpiredError(revision, self.compacted)
+        if revision >= self.revision:
+            return []
+        window = list(self._window)
+        return window[bisect_right(window, revision, key=lambda event: event.revision) :]
+
+    def _remember(self, event: Event) -> None:
+        self._window.append(event)
+        self._window_bytes += len(event.stored.data)
+        while len(self._window) > WINDOW_EVENTS or self._window_bytes > WINDOW_BYTES:
+            oldest = self._window.popleft()
+            self._window_bytes -= len(oldest.stored.data)
+            self.compacted = oldest.revision
