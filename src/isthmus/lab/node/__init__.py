@@ -1,1 +1,11 @@
-"""A kubelet that runs each pod as processes with an IP address of their own, and the L4 proxy for Services."""
+"""A kubelet that runs each pod as processes with an IP address of their own.
+
+Belongs here: the life of a pod and its containers (``node``, ``pod``, ``container``), their parent (``warden``), logs,
+probes, volumes; decided by pure functions in ``environment``, ``mounts``, ``volumes``, ``status``, ``restart``.
+Must not: know controllers or the API server's inside; it is a client with a kubeconfig.
+"""
+
+from isthmus.lab.node.node import Node, NodeSettings
+from isthmus.lab.node.pod import Cluster
+
+__all__ = ["Cluster", "Node", "NodeSettings"]

@@ -1,0 +1,194 @@
+"""``isthmus lab``: clusters of one's own on this machine."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from isthmus.lab.clusters import ClusterFolder
+
+app = typer.Typer(name="lab", help="Kubernetes clusters on this machine, without root.", no_args_is_help=True)
+
+DEFAULT_NAME = "lab"
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Clusters; 'lab' if none is named.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="ISTHMUS_LAB_DIR",
+        help="Folder of all clusters [default: $XDG_DATA_HOME/isthmus/lab]",
+        show_default=False,
+    ),
+]
+Output = Annotated[str, typer.Option("--output", "-o", help="'text' or 'json'")]
+
+
+def _root(data_dir: Path | None) -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    root = (data_dir or Path(base) / "isthmus" / "lab").expanduser().absolute()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return root
+
+
+def _fail(error: Exception) -> "typer.Exit":
+    typer.echo(f"error: {error}", err=True)
+    return typer.Exit(1)
+
+
+def _check(output: str) -> None:
+    if output not in ("text", "json"):
+        raise typer.BadParameter(f"expected 'text' or 'json', not {output!r}", param_hint="--output")
+
+
+def _describe(folder: "ClusterFolder") -> dict[str, Any]:
+    plan = folder.plan()
+    return {
+        "name": folder.name,
+        "kubeconfig": str(folder.kubeconfig),
+        "server": plan.server,
+        "dns": f"{plan.dns.host}:{plan.dns.port}",
+        "apps_domain": plan.apps_domain,
+        "pid": folder.pid(),
+    }
+
+
+@app.command()
+def up(
+    names: Names = None,
+    *,
+    data_dir: DataDir = None,
+    apps_domain: Annotated[
+        str | None, typer.Option(help="Domain of load balancers; {name} is the cluster's [default: apps.{name}.test]")
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay, and end with Ctrl-C; one cluster only.")
+    ] = False,
+    output: Output = "text",
+) -> None:
+    """Start clusters, or do nothing if they run; returns when they work."""
+    from isthmus.lab import daemon
+    from isthmus.lab.clusters import ClusterError, ClusterFolder
+
+    _check(output)
+    root = _root(data_dir)
+    try:
+        chosen = [ClusterFolder(root, name) for name in names or [DEFAULT_NAME]]
+        if foreground:
+            _foreground(chosen, apps_domain)
+            return
+        for folder in chosen:
+            folder.prepare(apps_domain=apps_domain)
+        _start(chosen, quiet=output == "json")
+        merged = daemon.merge_kubeconfigs(root)
+    except ClusterError as error:
+        raise _fail(error) from None
+    described = [_describe(folder) for folder in chosen]
+    if output == "json":
+        typer.echo(json.dumps({"clusters": described}))
+    else:
+        typer.echo(f"\nexport KUBECONFIG={merged}\nkubectl --context {chosen[0].name} get pods -A")
+
+
+def _start(chosen: "list[ClusterFolder]", *, quiet: bool) -> None:
+    """Start all of them, then wait for each."""
+    from rich.console import Console
+
+    from isthmus.lab import daemon
+
+    console = Console(quiet=quiet)
+    began = time.monotonic()
+    processes = [daemon.start(folder) for folder in chosen]
+    for folder, process in zip(chosen, processes, strict=True):
+        with console.status(f"starting {folder.name}"):
+            daemon.wait_ready(folder, process)
+        what = "ready" if process is not None else "runs already"
+        console.print(f"[green]✓[/] {folder.name} {what} ({time.monotonic() - began:.1f} s)  {folder.kubeconfig}")
+
+
+def _foreground(chosen: "list[ClusterFolder]", apps_domain: str | None) -> None:
+    from isthmus.lab import serve
+
+    if len(chosen) != 1:
+        raise typer.BadParameter("expected one cluster to stay in the foreground with", param_hint="--foreground")
+    serve.configure_log()
+    serve.serve(chosen[0], apps_domain=apps_domain)
+
+
+@app.command()
+def down(names: Names = None, *, data_dir: DataDir = None) -> None:
+    """Stop clusters with all that runs in them; what they have stored stays. Without names: all of them."""
+    from isthmus.lab import daemon
+
+    for folder in _chosen(names, data_dir):
+        stopped = daemon.stop(folder)
+        typer.echo(f"{folder.name} {'stopped' if stopped else 'does not run'}")
+
+
+@app.command()
+def delete(names: Names, *, data_dir: DataDir = None) -> None:
+    """Stop clusters and delete all that they have stored."""
+    from isthmus.lab import daemon
+
+    for folder in _chosen(names, data_dir):
+        daemon.stop(folder)
+        shutil.rmtree(folder.path)
+        typer.echo(f"{folder.name} deleted")
+    daemon.merge_kubeconfigs(_root(data_dir))
+
+
+def _chosen(names: list[str] | None, data_dir: Path | None) -> "list[ClusterFolder]":
+    from isthmus.lab.clusters import ClusterError, ClusterFolder, folders
+
+    root = _root(data_dir)
+    if not names:
+        return folders(root)
+    try:
+        chosen = [ClusterFolder(root, name) for name in names]
+        for folder in chosen:
+            folder.plan()
+    except ClusterError as error:
+        raise _fail(error) from None
+    return chosen
+
+
+@app.command("list")
+def list_clusters(*, data_dir: DataDir = None) -> None:
+    """The names of all clusters."""
+    for folder in _chosen(None, data_dir):
+        typer.echo(folder.name)
+
+
+@app.command()
+def status(names: Names = None, *, data_dir: DataDir = None, output: Output = "text") -> None:
+    """Whether clusters run, and where; exits with 1 if one does not."""
+    from rich.console import Console
+    from rich.table import Table
+
+    _check(output)
+    chosen = _chosen(names, data_dir)
+    described = [{**_describe(folder), "ready": folder.ready()} for folder in chosen]
+    if output == "json":
+        typer.echo(json.dumps({"clusters": described}))
+    else:
+        columns = ("name", "ready", "pid", "server", "dns", "apps_domain")
+        table = Table(*columns, box=None)
+        for cluster in described:
+            table.add_row(*(str(cluster[column]) for column in columns))
+        Console().print(table)
+    if not all(cluster["ready"] for cluster in described):
+        raise typer.Exit(1)
+
+
+@app.command()
+def kubeconfig(name: str, *, data_dir: DataDir = None) -> None:
+    """Print the administrator's kubeconfig of a cluster."""
+    from isthmus.lab.clusters import ClusterError
+
+    (folder,) = _chosen([name], data_dir)
+    if not folder.kubeconfig.exists():
+        raise _fail(ClusterError(f"Reading the kubeconfig of {name!r}: it has never been started"))
+    typer.echo(folder.kubeconfig.read_text(), nl=False)

@@ -1,0 +1,233 @@
+"""Garbage collection by owner references: dependents go when all their owners are gone.
+
+Source: Kubernetes documentation, "Garbage Collection", "Owners and Dependents": background deletion, and foreground
+and orphan deletion by the owner's finalizers. Works on every kind the server has, custom resources included.
+"""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import httpx2
+import msgspec
+import structlog
+from lightkube import AsyncClient
+from lightkube.core import resource as lightkube_resource
+from lightkube.models.meta_v1 import OwnerReference
+from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
+
+from isthmus.lab.client import Informer, Informers, ObjectKey, ReconcileLoop
+from isthmus.lab.client.discovery import ApiResource, discover
+
+log = structlog.get_logger()
+
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+NOT_COLLECTED = {"Event"}  # nobody owns them, and there are many
+MERGE = {"Content-Type": "application/merge-patch+json"}
+AGAIN_S = 0.2
+
+
+class OwnedMetadata(msgspec.Struct, omit_defaults=True):
+    """The part of an object's metadata that ownership is about; the rest is not kept in memory."""
+
+    name: str = ""
+    namespace: str | None = None
+    uid: str = ""
+    resourceVersion: str | None = None  # noqa: N815 - the API's name
+    deletionTimestamp: datetime | None = None  # noqa: N815 - the API's name
+    finalizers: list[str] | None = None
+    ownerReferences: list[OwnerReference] | None = None  # noqa: N815 - the API's name
+
+
+class Owned(msgspec.Struct, omit_defaults=True):
+    """Any object of the API, seen by its metadata only."""
+
+    metadata: OwnedMetadata
+
+
+class Item(NamedTuple):
+    """One object: the resource it is of, and its key."""
+
+    resource: ApiResource
+    key: ObjectKey
+
+    @property
+    def path(self) -> str:
+        """Where the server has it."""
+        return self.resource.path(self.key.namespace, self.key.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One kind that is being followed."""
+
+    informer: Informer[Any]
+    task: asyncio.Task[None]
+
+
+class GarbageCollector:
+    """Follows the metadata of every kind and deletes what no longer has an owner."""
+
+    def __init__(self, client: AsyncClient, informers: Informers, *, http: httpx2.AsyncClient) -> None:
+        self._client = client
+        self._http = http
+        self._watched: dict[ApiResource, Watched] = {}
+        self._uids: dict[str, Item] = {}
+        self._dependents: defaultdict[str, set[Item]] = defaultdict(set)
+        self._loop = ReconcileLoop[Item]("garbage", self._reconcile)
+        self._kinds_changed = asyncio.Event()
+        definitions = informers.of(CustomResourceDefinition)
+        definitions.subscribe(lambda _key, _old, _new: self._kinds_changed.set())
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._loop.run(), name="collect garbage")
+            while True:
+                try:
+                    await self._follow(group)
+                except httpx2.HTTPError as error:
+                    log.info("discovery failed", error=str(error))
+                    self._kinds_changed.set()
+                    await asyncio.sleep(AGAIN_S)
+                await self._kinds_changed.wait()
+                self._kinds_changed.clear()
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Begin to follow the kinds that are new, let go of those that the server no longer has."""
+        served = {r for r in await discover(self._http) if collected(r)}
+        for resource in self._watched.keys() - served:
+            self._watched.pop(resource).task.cancel()
+        for resource in sorted(served - self._watched.keys(), key=lambda r: (r.group, r.plural)):
+            selection = {"namespace": "*"} if resource.namespaced else {}
+            informer = Informer(self._client, metadata_class(resource), selection=selection)
+            informer.subscribe(lambda key, old, new, r=resource: self._changed(Item(r, key), old, new))  # type: ignore[misc]  # mypy does not see the default
+            task = group.create_task(informer.run(), name=f"follow owners of {resource.plural}")
+            self._watched[resource] = Watched(informer=informer, task=task)
+
+    def _changed(self, item: Item, old: Owned | None, new: Owned | None) -> None:
+        for owner in owners(old):
+            self._dependents[owner.uid].discard(item)
+        for owner in owners(new):
+            self._dependents[owner.uid].add(item)
+            if owner.uid in self._uids:
+                self._loop.add(self._uids[owner.uid])  # an owner that waits for its dependents must look again
+        self._remember(item, old, new)
+        if new is not None and (owners(new) or new.metadata.deletionTimestamp):
+            self._loop.add(item)
+
+    def _remember(self, item: Item, old: Owned | None, new: Owned | None) -> None:
+        if new is not None:
+            self._uids[new.metadata.uid] = item
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self._uids.pop(old.metadata.uid, None)
+            for dependent in self._dependents.pop(old.metadata.uid, set()):
+                self._loop.add(dependent)
+            for owner in owners(old):
+                if owner.uid in self._uids:
+                    self._loop.add(self._uids[owner.uid])
+
+    async def _reconcile(self, item: Item) -> None:
+        watched = self._watched.get(item.resource)
+        obj: Owned | None = watched.informer.get(item.key) if watched else None
+        if obj is None:
+            return
+        if obj.metadata.deletionTimestamp is not None:
+            await self._release(item, obj)
+        elif owners(obj) and not await self._any_owner(item, obj):
+            log.info("owners are gone", kind=item.resource.kind, key=str(item.key))
+            await self._delete(item, obj)
+
+    async def _any_owner(self, item: Item, obj: Owned) -> bool:
+        for owner in owners(obj):
+            if await self._exists(owner, item.key.namespace):
+                return True
+        return False
+
+    async def _exists(self, owner: OwnerReference, namespace: str) -> bool:
+        if owner.uid in self._uids:
+            return True
+        kinds = (r for r in self._watched if r.kind == owner.kind and r.group == _group(owner.apiVersion))
+        resource = next(kinds, None)
+        if resource is None:  # a kind that is not followed (yet): when in doubt nothing is deleted
+            return True
+        # The local copy may be behind: only the server's own word is enough to delete something.
+        answer = await self._http.get(resource.path(namespace if resource.namespaced else "", owner.name))
+        if answer.status_code == 404:
+            return False
+        answer.raise_for_status()
+        return bool(answer.json()["metadata"]["uid"] == owner.uid)
+
+    async def _release(self, item: Item, obj: Owned) -> None:
+        """Do what a deleted owner waits for, then take the finalizer that waits for it away."""
+        finalizers = obj.metadata.finalizers or []
+        dependents = list(self._dependents.get(obj.metadata.uid, ()))
+        if ORPHAN in finalizers:
+            for dependent in dependents:
+                await self._disown(dependent, obj.metadata.uid)
+        elif FOREGROUND in finalizers and dependents:
+            for dependent in dependents:
+                await self._delete_dependent(dependent)
+            return
+        left = [f for f in finalizers if f not in (FOREGROUND, ORPHAN)]
+        if left != finalizers:
+            await self._patch(item, {"finalizers": left, "resourceVersion": obj.metadata.resourceVersion})
+
+    async def _delete_dependent(self, dependent: Item) -> None:
+        watched = self._watched.get(dependent.resource)
+        obj = watched.informer.get(dependent.key) if watched else None
+        if obj is not None and obj.metadata.deletionTimestamp is None:
+            await self._delete(dependent, obj)
+
+    async def _disown(self, dependent: Item, uid: str) -> None:
+        watched = self._watched.get(dependent.resource)
+        obj = watched.informer.get(dependent.key) if watched else None
+        if obj is not None:
+            left = [msgspec.to_builtins(owner) for owner in owners(obj) if owner.uid != uid]
+            await self._patch(dependent, {"ownerReferences": left, "resourceVersion": obj.metadata.resourceVersion})
+
+    async def _delete(self, item: Item, obj: Owned) -> None:
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": obj.metadata.uid},
+        }
+        answer = await self._http.request("DELETE", item.path, json=options)
+        if answer.status_code not in (200, 202, 404, 409):
+            answer.raise_for_status()
+
+    async def _patch(self, item: Item, metadata: dict[str, Any]) -> None:
+        content = msgspec.json.encode({"metadata": metadata})
+        answer = await self._http.patch(item.path, content=content, headers=MERGE)
+        if answer.status_code == 409:
+            self._loop.add_after(AGAIN_S, item)
+        elif answer.status_code not in (200, 404):
+            answer.raise_for_status()
+
+
+def collected(resource: ApiResource) -> bool:
+    """Whether objects of a kind can have owners that are looked after here."""
+    return {"list", "watch", "delete"} <= resource.verbs and resource.kind not in NOT_COLLECTED
+
+
+def owners(obj: Owned | None) -> list[OwnerReference]:
+    """The owner references of an object, none for None."""
+    return (obj.metadata.ownerReferences or []) if obj is not None else []
+
+
+def metadata_class(resource: ApiResource) -> type[Any]:
+    """A lightkube resource class for a kind of which only the metadata is to be decoded."""
+    base: type[Any] = (
+        lightkube_resource.NamespacedResourceG if resource.namespaced else lightkube_resource.GlobalResource
+    )
+    definition = lightkube_resource.ResourceDef(resource.group, resource.version, resource.kind)
+    verbs = ["list", "watch", "global_list", "global_watch"]
+    api_info = lightkube_resource.ApiInfo(resource=definition, plural=resource.plural, verbs=verbs)
+    return type(f"{resource.kind}Metadata", (base, Owned), {"_api_info": api_info})
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]

@@ -1,0 +1,179 @@
+"""The name server of a cluster: UDP and TCP on one port, answering from the informers and forwarding stub zones."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+import structlog
+from lightkube.resources.core_v1 import ConfigMap, Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+from isthmus.lab.client import Informers, ObjectKey
+from isthmus.lab.dns.answer import Verdict, acceptable, answer, plain, refusal, verdict, within
+from isthmus.lab.dns.records import Records, records
+from isthmus.lab.dns.stubs import Upstream, locate, parse_stubs, stub_for
+
+log = structlog.get_logger()
+
+STUBS = ObjectKey("kube-system", "kube-dns")
+UPSTREAM_S = 2.0
+IDLE_S = 10.0
+MOST_AT_ONCE = 512
+SAFE_UDP_BYTES, MOST_UDP_BYTES = 512, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """Where to listen, the zone of this cluster's load balancers, and how to learn of other labs' zones."""
+
+    address: str
+    port: int
+    apps_domain: str
+    other_zones: Callable[[], Iterable[tuple[str, Upstream]]]
+
+
+class DnsServer:
+    """Answers for one cluster."""
+
+    def __init__(self, informers: Informers, settings: DnsSettings) -> None:
+        self._settings = settings
+        self._services = informers.of(Service)
+        self._slices = informers.of(EndpointSlice)
+        self._maps = informers.of(ConfigMap)
+        self._records: Records | None = None
+        self._stubs: dict[str, tuple[Upstream, ...]] = {}
+        self._at_once = 0
+        self._group: asyncio.TaskGroup | None = None
+        self._services.subscribe(lambda _key, _old, _new: self._forget())
+        self._slices.subscribe(lambda _key, _old, _new: self._forget())
+        self._maps.subscribe(lambda key, _old, new: self._stubs_changed(new) if key == STUBS else None)
+
+    async def run(self, started: asyncio.Future[None]) -> None:
+        """Serve until cancelled; ``started`` is done when the sockets listen. Raises OSError if they can't."""
+        loop = asyncio.get_running_loop()
+        where = (self._settings.address, self._settings.port)
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=where)
+            try:
+                server = await asyncio.start_server(self._stream, *where)
+                async with server:
+                    started.set_result(None)
+                    await server.serve_forever()
+            finally:
+                transport.close()
+
+    def _forget(self) -> None:
+        self._records = None
+
+    def _stubs_changed(self, config: ConfigMap | None) -> None:
+        text = (config.data or {}).get("stubDomains", "{}") if config is not None else "{}"
+        try:
+            self._stubs = parse_stubs(text)
+        except ValueError as error:  # what was valid before stays
+            log.info("stub zones not understood", error=str(error))
+
+    def _current(self) -> Records:
+        if self._records is None:
+            self._records = records(self._services, self._slices, apps_domain=self._settings.apps_domain)
+        return self._records
+
+    def datagram(self, data: bytes, reply: Callable[[bytes], None]) -> None:
+        """Take in a datagram; too many at once are dropped, and asked again by those who care."""
+        if self._group is not None and self._at_once < MOST_AT_ONCE:
+            self._group.create_task(self._reply(data, reply), name="dns query")
+
+    async def _reply(self, data: bytes, reply: Callable[[bytes], None]) -> None:
+        self._at_once += 1
+        try:
+            response = await self._respond(data)
+            if response is not None:
+                reply(_fitting(response, data))
+        finally:
+            self._at_once -= 1
+
+    async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                async with asyncio.timeout(IDLE_S):
+                    data = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+                response = await self._respond(data)
+                if response is None:
+                    break
+                wire = response.to_wire()
+                writer.write(len(wire).to_bytes(2) + wire)
+                await writer.drain()
+        writer.close()
+
+    async def _respond(self, data: bytes) -> dns.message.Message | None:
+        try:
+            query = dns.message.from_wire(data)
+        except (dns.exception.DNSException, ValueError):
+            return None
+        if query.flags & dns.flags.QR:  # an answer, not a question
+            return None
+        if (code := acceptable(query)) != dns.rcode.NOERROR:
+            return refusal(query, code)
+        return await self._resolve(query)
+
+    async def _resolve(self, query: dns.message.Message) -> dns.message.Message:
+        name, found = plain(query.question[0].name), self._current()
+        upstreams = self._stub(name)
+        if upstreams is not None:
+            return await self._forward(query, upstreams)
+        if verdict(name, found, apps_domain=self._settings.apps_domain) is Verdict.OURS:
+            return answer(query, found, apps_domain=self._settings.apps_domain)
+        others = [upstream for zone, upstream in self._settings.other_zones() if within(name, zone)]
+        if others:
+            return await self._forward(query, tuple(others))
+        return refusal(query, dns.rcode.NXDOMAIN)
+
+    def _stub(self, name: str) -> tuple[Upstream, ...] | None:
+        """The servers of a name's stub zone; None if it is in none, empty if none of them is there now."""
+        wanted = stub_for(name, self._stubs)
+        if not wanted:
+            return None
+        return tuple(place for upstream in wanted for place in locate(upstream, self._services, self._slices))
+
+    async def _forward(self, query: dns.message.Message, upstreams: tuple[Upstream, ...]) -> dns.message.Message:
+        for upstream in upstreams:
+            try:
+                response, _ = await dns.asyncquery.udp_with_fallback(
+                    query, upstream.host, timeout=UPSTREAM_S, port=upstream.port
+                )
+            except (dns.exception.DNSException, OSError) as error:
+                log.debug("upstream does not answer", upstream=upstream.host, error=repr(error))
+            else:
+                return response
+        return refusal(query, dns.rcode.SERVFAIL)
+
+
+def _fitting(response: dns.message.Message, query: bytes) -> bytes:
+    """The answer in a datagram of the size that the client takes; truncated if it is larger (RFC 2181 §9, RFC 6891)."""
+    most = min(max(response.request_payload, SAFE_UDP_BYTES), MOST_UDP_BYTES)
+    try:
+        return response.to_wire(max_size=most)
+    except dns.exception.TooBig:
+        short = refusal(dns.message.from_wire(query), response.rcode())
+        short.flags |= dns.flags.TC
+        return short.to_wire()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, server: DnsServer) -> None:
+        self._server = server
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a datagram transport, by the kind of endpoint
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        transport = self._transport
+        if transport is not None:
+            self._server.datagram(data, lambda wire: transport.sendto(wire, address))

@@ -1,0 +1,84 @@
+"""Where each address of a Service leads, as a function of the Service and its EndpointSlices.
+
+Source: Kubernetes documentation, "Service", "Virtual IPs and Service Proxies", "EndpointSlices".
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from lightkube.models.core_v1 import ServicePort
+from lightkube.resources.core_v1 import Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+from isthmus.lab.client import metadata_of
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+
+
+class Frontend(NamedTuple):
+    """An address that clients use."""
+
+    protocol: str
+    address: str
+    port: int
+
+
+class Backend(NamedTuple):
+    """An endpoint that is ready."""
+
+    address: str
+    port: int
+
+
+Forwards = dict[Frontend, tuple[Backend, ...]]
+
+
+def service_of(piece: EndpointSlice) -> str | None:
+    """The name of the Service that a slice belongs to, whoever has written it."""
+    return (metadata_of(piece).labels or {}).get(SERVICE_LABEL)
+
+
+def forwards(service: Service, slices: Iterable[EndpointSlice], *, node_address: str) -> Forwards:
+    """Every address of a Service that leads to at least one ready endpoint.
+
+    An address without any is left out, so that a client is refused at once and not kept waiting.
+    """
+    pieces = list(slices)
+    found: Forwards = {}
+    for port in (service.spec.ports if service.spec else None) or []:
+        if backends := ready_backends(port, pieces):
+            found |= dict.fromkeys(frontends(service, port, node_address=node_address), backends)
+    return found
+
+
+def frontends(service: Service, port: ServicePort, *, node_address: str) -> list[Frontend]:
+    """The addresses of one port: cluster IP, load balancer, node port."""
+    spec, protocol = service.spec, port.protocol or "TCP"
+    if spec is None or spec.type == "ExternalName" or not spec.clusterIP or spec.clusterIP == "None":
+        return []
+    addresses = [spec.clusterIP, *(spec.externalIPs or [])]
+    balancer = service.status.loadBalancer if service.status else None
+    addresses += [ingress.ip for ingress in (balancer.ingress if balancer else None) or [] if ingress.ip]
+    found = [Frontend(protocol, address, port.port) for address in addresses]
+    if port.nodePort and spec.type in ("NodePort", "LoadBalancer"):
+        found.append(Frontend(protocol, node_address, port.nodePort))
+    return found
+
+
+def ready_backends(port: ServicePort, slices: Iterable[EndpointSlice]) -> tuple[Backend, ...]:
+    """The ready endpoints of one Service port in all slices: ports are matched by name, each endpoint counts once."""
+    found = {
+        Backend(endpoint.addresses[0], target.port)
+        for piece in slices
+        if piece.addressType == "IPv4"
+        for target in piece.ports or []
+        if (target.name or "") == (port.name or "") and (target.protocol or "TCP") == (port.protocol or "TCP")
+        for endpoint in piece.endpoints or []
+        if target.port is not None and endpoint.addresses and _ready(endpoint.conditions)
+    }
+    return tuple(sorted(found))
+
+
+def _ready(conditions: object) -> bool:
+    """An unknown condition counts as ready (EndpointConditions)."""
+    return getattr(conditions, "ready", None) is not False
