@@ -3,7 +3,10 @@
 import typer
 
 from isthmus.cli.crds import crds
+from isthmus.cli.gateway import gateway
+from isthmus.cli.lab import app as lab
 from isthmus.cli.operator import operator
+from isthmus.cli.pilot import pilot
 
 app = typer.Typer(
     name="isthmus",
@@ -20,7 +23,10 @@ def root() -> None:
 
 
 app.command("crds")(crds)
+app.command("gateway")(gateway)
 app.command("operator")(operator)
+app.command("pilot")(pilot)
+app.add_typer(lab)
 
 
 def main() -> None:

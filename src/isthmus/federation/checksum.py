@@ -1,4 +1,4 @@
-"""The checksums of the discovery protocol (§4 "Checksums"), as Go's ``hashstructure`` computes them on the peer's side.
+"""The checksums between meshes (docs/protocol.md §4), as Go's ``hashstructure`` computes them on the peer's side.
 
 FNV-1 with 64 bits (multiply, then xor), never streamed from one value into the next. A list's checksum is an XOR over
 its services with a last round on top, so whoever keeps the XOR pays one :func:`service_hash` for a change:

@@ -1,7 +1,7 @@
 """The messages between meshes as values, and their JSON.
 
 Not here: HTTP (``discovery``), the checksum's arithmetic (``checksum``).
-Source: the discovery protocol §2 "Messages". Keys with an empty value are left out, unknown keys are ignored, and the
+Source: docs/protocol.md §2 "Messages". Keys with an empty value are left out, unknown keys are ignored, and the
 order of the fields below is the order of the keys on the wire. ``health`` and ``locality`` are additions of this
 project that an old peer ignores; they are outside the checksum.
 
@@ -87,13 +87,29 @@ class WatchEvent(msgspec.Struct, frozen=True, rename="camel"):
     checksum: int
 
 
-_Message = TypeVar("_Message", ServiceList, WatchEvent)
+class LinkView(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """The exporter's view of one link, for the administrator on the other side; an addition of this project.
+
+    ``client_id`` is who may speak for the importer, ``sources`` who watches, ``exports`` how many services it is
+    shown, ``last_error`` what last went wrong with it at the exporter, in words.
+    """
+
+    peer: _Name
+    client_id: _SpiffeUri = ""
+    sources: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=1000)] = ()
+    exports: _Count = 0
+    last_error: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
+_Message = TypeVar("_Message", ServiceMessage, ServiceList, WatchEvent, LinkView)
 _encoder: Final = msgspec.json.Encoder()
 _list_decoder: Final = msgspec.json.Decoder(ServiceList)
 _event_decoder: Final = msgspec.json.Decoder(WatchEvent)
+_view_decoder: Final = msgspec.json.Decoder(LinkView)
+_service_decoder: Final = msgspec.json.Decoder(ServiceMessage)
 
 
-def encode(message: ServiceMessage | ServiceList | WatchEvent) -> bytes:
+def encode(message: ServiceMessage | ServiceList | WatchEvent | LinkView) -> bytes:
     """The message's JSON, without white space and without a line end."""
     return _encoder.encode(message)
 
@@ -105,6 +121,7 @@ def parse_service_list(body: bytes) -> ServiceList:
     a checksum that is not an unsigned 64-bit integer, a service without a hostname, or one hostname twice.
     """
     services = _parse(_list_decoder, body, what="service list", limit=MAX_LIST_BYTES)
+    _check_checksum(services.checksum, what="service list")
     hostnames = {_hostname(service, what="service list") for service in services.services}
     if len(hostnames) != len(services.services):
         raise MalformedMessageError("Cannot use a service list that names a hostname twice: hostnames must be unique")
@@ -117,22 +134,38 @@ def parse_watch_event(line: bytes) -> WatchEvent:
     Raises MalformedMessageError: as for a list, with MAX_EVENT_BYTES, or an action other than add, update, delete.
     """
     event = _parse(_event_decoder, line, what="watch event", limit=MAX_EVENT_BYTES)
+    _check_checksum(event.checksum, what="watch event")
     _hostname(event.service, what="watch event")
     return event
+
+
+def parse_service(body: bytes) -> ServiceMessage:
+    """Read one service that was stored earlier; raises MalformedMessageError, as for an event."""
+    service = _parse(_service_decoder, body, what="stored service", limit=MAX_EVENT_BYTES)
+    _hostname(service, what="stored service")
+    return service
+
+
+def parse_link_view(body: bytes) -> LinkView:
+    """Read the body of a peer's answer to ``GET /v1/peer``; raises MalformedMessageError, as for an event."""
+    return _parse(_view_decoder, body, what="link view", limit=MAX_EVENT_BYTES)
 
 
 def _parse(decoder: msgspec.json.Decoder[_Message], body: bytes, *, what: str, limit: int) -> _Message:
     if len(body) > limit:
         raise MalformedMessageError(f"Cannot use a {what} of {len(body)} bytes: at most {limit} are accepted")
     try:
-        message = decoder.decode(body)
+        return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessageError(f"Cannot read a {what} from {_excerpt(body)}: {error}") from error
-    if not 0 <= message.checksum <= MAX_CHECKSUM:
+
+
+def _check_checksum(checksum: int, *, what: str) -> None:
+    # msgspec's bounds end at 63 bits, so this one is checked by hand.
+    if not 0 <= checksum <= MAX_CHECKSUM:
         raise MalformedMessageError(
-            f"Cannot use a {what} with checksum {message.checksum}: expected an unsigned 64-bit integer"
+            f"Cannot use a {what} with checksum {checksum}: expected an unsigned 64-bit integer"
         )
-    return message
 
 
 def _hostname(service: ServiceMessage, *, what: str) -> str:

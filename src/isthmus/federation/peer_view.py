@@ -1,7 +1,7 @@
 """What we know of a peer's exports, and what to do when the peer says something: the importer's state machine.
 
 Driven by hand: every input returns the actions that its owner must carry out; no clock, no randomness, no I/O inside.
-``now`` is a monotonic time in seconds. Source: the discovery protocol §2, "Messages" and "What Isthmus adds".
+``now`` is a monotonic time in seconds. Source: docs/protocol.md §2, "Messages" and "What Isthmus adds".
 
 - The watch is opened first, then the list is fetched, then events are followed. Each event is tried on a draft and
   becomes known only if its checksum vouches for the result; else the list is fetched, once, and again only after a
@@ -74,7 +74,7 @@ class Reconnect:
     delay_s: float
 
 
-Action = FetchList | Synced | Changed | Rejected | Disconnect | Reconnect
+Action = FetchList | Synced | Changed | Rejected | Disconnect
 
 
 def reconnect_delay(attempt: int, *, jitter: float) -> float:
@@ -92,10 +92,11 @@ def reconnect_delay(attempt: int, *, jitter: float) -> float:
 class PeerView:
     """The state of one link to a peer; ``seed`` is what was known of it before, for instance by a former process."""
 
-    def __init__(self, seed: Iterable[ServiceMessage] = ()) -> None:
+    def __init__(self, seed: Iterable[ServiceMessage] = (), *, max_services: int = MAX_SERVICES) -> None:
         self.known: Final = Catalogue(seed)
         self.is_foreign = False
         """The peer's lists do not match their checksum, and are believed nevertheless."""
+        self._max_services = max_services
         self._draft = Draft(self.known)
         self._expected: int | None = None  # checksum of the last event of this watch
         self._replay: list[WatchEvent] = []  # events since the fetch in flight began
@@ -133,7 +134,7 @@ class PeerView:
         self._draft = Draft(self.known)
         return self._fetch(now)
 
-    def disconnected(self, now: float, *, jitter: float) -> list[Action]:
+    def disconnected(self, now: float, *, jitter: float) -> Reconnect:
         """The watch ended, or an attempt to open it failed; what is known stays."""
         if self._connected_at is not None and now - self._connected_at >= STABLE_S:
             self._attempts = 0
@@ -142,7 +143,7 @@ class PeerView:
         self._connected_at = self._fetch_at = None
         self._is_fetching = False
         self._replay = []
-        return [Reconnect(delay_s)]
+        return Reconnect(delay_s)
 
     def heartbeat(self, now: float) -> list[Action]:
         """The peer gave a sign of life that carries nothing."""
@@ -160,8 +161,8 @@ class PeerView:
     def event(self, event: WatchEvent, now: float) -> list[Action]:
         """The peer told of a change."""
         self._heard_at = now
-        if len(self.known) + len(self._draft) >= MAX_SERVICES and event.action == "add":
-            return [Rejected(f"the peer exports more than {MAX_SERVICES} services")]
+        if len(self.known) + len(self._draft) >= self._max_services and event.action == "add":
+            return [Rejected(f"the peer exports more than {self._max_services} services")]
         if self._is_fetching:
             self._keep_for_replay(event)
         if not self._is_listed or self.is_foreign:

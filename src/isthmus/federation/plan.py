@@ -101,3 +101,9 @@ class ExportTarget:
     def key(self) -> str:
         """A stable name for this target, used for its endpoints."""
         return f"{self.namespace}/{self.service}/{self.port}"
+
+    @classmethod
+    def parse(cls, key: str) -> "ExportTarget":
+        """Read a ``key``; ValueError if it is none."""
+        namespace, service, port = key.split("/")
+        return cls(namespace, service, int(port))

@@ -15,7 +15,7 @@ from isthmus.xds import Resource, ResourceTable
 from isthmus.xds.table import OnDemand
 
 EndpointsOf = Callable[[str], list[Endpoint]]
-"""The ready endpoints of an export target, by its key."""
+"""The ready endpoints of an export target, by its key; ValueError if that is none."""
 
 
 class Role(Protocol):
@@ -123,10 +123,16 @@ class Ingress:
 
     def on_demand(self, type_url: str, name: str) -> Resource | None:
         if type_url == message.ENDPOINTS:
-            assignment = endpoint.load_assignment(name, self._endpoints(name))
-            return Resource.of(name, message.serialised(assignment))
+            return self._load_assignment(name)
         server_name = name.removeprefix(cluster.EXPORT_PREFIX)
         return None if server_name == name else self._exported(server_name)
+
+    def _load_assignment(self, key: str) -> Resource | None:
+        try:
+            endpoints = self._endpoints(key)
+        except ValueError:
+            return None  # no key of an export target
+        return Resource.of(key, message.serialised(endpoint.load_assignment(key, endpoints)))
 
     def _exported(self, server_name: str) -> Resource | None:
         peer = exported_to(parse_sni(server_name).hostname) or ""

@@ -1,0 +1,47 @@
+"""``isthmus pilot``: the control plane of one mesh."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pilot(
+    mesh: Annotated[str, typer.Option(help="Name of the mesh.")],
+    namespace: Annotated[str, typer.Option(help="Namespace of the control plane.")],
+    trust_domain: Annotated[str, typer.Option(help="Trust domain of the mesh, unique among its peers.")],
+    pod_name: Annotated[str, typer.Option(envvar="POD_NAME", help="Name of this pod, as the status shows it.")],
+    pod_ip: Annotated[str, typer.Option(envvar="POD_IP", help="Address of this pod: the only one listened on.")],
+    trust_domain_alias: Annotated[list[str] | None, typer.Option(help="Another name of the trust domain.")] = None,
+    cluster_domain: Annotated[str, typer.Option(help="DNS domain of the cluster.")] = "cluster.local",
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or of the pod.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the control plane of one mesh, until stopped."""
+    import uvloop
+    from lightkube.core.exceptions import ConfigError
+
+    from isthmus.cli.logs import configure
+    from isthmus.cli.stopping import until_stopped
+    from isthmus.identity import IdentityError, TrustDomain
+    from isthmus.kube.errors import KubeError
+    from isthmus.pilot.app import run
+    from isthmus.pilot.settings import Settings
+
+    configure(log_level)
+    try:
+        settings = Settings(
+            mesh=mesh,
+            namespace=namespace,
+            trust_domain=TrustDomain(trust_domain),
+            trust_domain_aliases=tuple(TrustDomain(alias) for alias in trust_domain_alias or ()),
+            pod_name=pod_name,
+            pod_ip=pod_ip,
+            cluster_domain=cluster_domain,
+        )
+        uvloop.run(until_stopped(run(settings, kubeconfig=kubeconfig)))
+    except (ConfigError, IdentityError, KubeError, OSError) as error:
+        typer.echo(f"isthmus pilot: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,182 @@
+"""The control plane as a process: everything made, wired and started in order.
+
+Order: API connection → CA and own certificate → stores synced → servers → peers. Whatever fails ends the process, and
+its pod starts it again; gateways keep what they have meanwhile.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import structlog
+from lightkube.resources.core_v1 import Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+from isthmus.ca import CertificateService, server_credentials
+from isthmus.discovery import DiscoveryServer, discovery_app
+from isthmus.envoy.message import ORDER
+from isthmus.federation.export_table import ExportChange
+from isthmus.federation.peer import Mesh
+from isthmus.federation.plan import Endpoint, ExportTarget
+from isthmus.federation.selection import QualifiedName
+from isthmus.identity import Authority
+from isthmus.kube import Change, Client, ObjectKey, connect
+from isthmus.pilot import settings as ports
+from isthmus.pilot.cluster import Cluster, service_of
+from isthmus.pilot.exporting import Exporting
+from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.link import Link
+from isthmus.pilot.names_server import ImportNames, NamesServer
+from isthmus.pilot.peers import Parts, Peers
+from isthmus.pilot.settings import Settings
+from isthmus.pilot.status import StatusWriter
+from isthmus.pilot.tls import OwnTls
+from isthmus.pilot.tokens import TokenReviews
+from isthmus.pilot.trust import OwnIdentity, load_authority, own_bundle, publish_root
+from isthmus.pilot.workloads import Workloads
+from isthmus.readiness import serve_readiness
+from isthmus.xds import DeltaService
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings, *, kubeconfig: Path | None = None) -> None:
+    """Run the control plane until cancelled.
+
+    Raises:
+        KubeError: the API server cannot be reached, or refuses what a control plane needs at its start.
+        InvalidAuthorityError: the CA that the administrator brought cannot be used.
+        OSError: a port is taken, or the address is not ours.
+    """
+    async with connect(field_manager="istiod", kubeconfig=kubeconfig) as client:
+        authority = await load_authority(client, settings)
+        await publish_root(client, authority, settings)
+        await ControlPlane(client, authority, settings).run()
+
+
+class ControlPlane:
+    """One pod ``istiod-<mesh>``."""
+
+    def __init__(self, client: Client, authority: Authority, settings: Settings) -> None:
+        """Make all parts; nothing runs before :meth:`run`."""
+        self._client = client
+        self._authority = authority
+        self._settings = settings
+        bundle = own_bundle(authority, settings.trust_domain)
+        self._mesh = Mesh(settings.mesh, settings.namespace, bundle, settings.cluster_domain)
+        self._identity = OwnIdentity(authority, settings, self._mesh.pilot_account)
+        self._tls = OwnTls(self._identity, bundle)
+        self._cluster = Cluster(client, namespace=settings.namespace)
+        self._names = ImportNames()
+        self._links: dict[str, Link] = {}
+        self._exporting = Exporting(
+            namespace=settings.namespace, cluster_domain=settings.cluster_domain, changed=self._exports_changed
+        )
+        tables = self._exporting.tables
+        self._gateways = Gateways(self._mesh, settings.host, exports=tables, endpoints=self._endpoints)
+        self._status = StatusWriter(client, namespace=settings.namespace, links=self._links, exports=tables)
+        self._workloads = Workloads(client, self._cluster, self._gateways, self._links)
+        self._peers = Peers(self._mesh, self._parts(), pod=settings.pod_name)
+        self._is_serving = False
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        async with (
+            serve_readiness(self._settings.pod_ip, ports.MONITORING_PORT, self._problem),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(self._cluster.run(), name="follow the cluster")
+            await self._cluster.wait_synced()
+            self._cluster.services.subscribe(self._exporting.service_changed)
+            self._cluster.services.subscribe(self._names.service_changed)
+            self._cluster.services.subscribe(self._service_changed)
+            self._cluster.slices.subscribe(self._slice_changed)
+            await self._start_servers(tasks)
+            tasks.create_task(self._identity.run(), name="own certificate")
+            tasks.create_task(self._status.run(), name="status")
+            tasks.create_task(self._workloads.run(), name="imports")
+            tasks.create_task(self._peers.run(), name="peers")
+            self._is_serving = True
+            log.info("control plane serves", mesh=self._mesh.name, trust_domain=str(self._mesh.trust_domain))
+
+    def _parts(self) -> Parts:
+        return Parts(
+            cluster=self._cluster,
+            tls=self._tls,
+            links=self._links,
+            exporting=self._exporting,
+            gateways=self._gateways,
+            status=self._status,
+            workloads=self._workloads,
+        )
+
+    async def _start_servers(self, tasks: asyncio.TaskGroup) -> None:
+        host = self._settings.pod_ip
+        discovery = DiscoveryServer(
+            discovery_app(self._peers), self._tls.server(), host=host, port=ports.DISCOVERY_PORT
+        )
+        self._identity.subscribe(lambda _: discovery.replace_context(self._tls.server()))
+        listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        tasks.create_task(discovery.run(listening), name="discovery server")
+        names = NamesServer(self._names, host=host, port=ports.DNS_PORT)
+        answering: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        tasks.create_task(names.run(answering), name="names server")
+        await listening
+        await answering
+        await self._start_grpc(tasks)
+
+    async def _start_grpc(self, tasks: asyncio.TaskGroup) -> None:
+        """Certificates for any workload with a token, configuration for gateways with a certificate."""
+        issuing = CertificateService(
+            lambda: self._authority,
+            TokenReviews(self._client),
+            trust_domain=self._settings.trust_domain,
+            lifetime=self._settings.certificate_lifetime,
+        )
+        serving = DeltaService(self._gateways, order=ORDER)
+        roots = self._authority.root_cert_pem
+        for port, service, credentials in (
+            (ports.CA_PORT, issuing, server_credentials(self._identity.current)),
+            (ports.XDS_PORT, serving, server_credentials(self._identity.current, client_roots=lambda: roots)),
+        ):
+            server = grpc.aio.server()
+            server.add_generic_rpc_handlers([service.handlers()])
+            server.add_secure_port(f"{self._settings.pod_ip}:{port}", credentials)
+            await server.start()
+            tasks.create_task(_until_cancelled(server), name=f"gRPC on {port}")
+
+    def _endpoints(self, key: str) -> list[Endpoint]:
+        target = ExportTarget.parse(key)
+        return self._cluster.endpoints(QualifiedName(target.namespace, target.service), target.port)
+
+    def _exports_changed(self, peer: str, changes: Sequence[ExportChange]) -> None:
+        names = [name for change in changes for name in change.server_names]
+        for ingress in self._gateways.ingresses():
+            ingress.exports_changed(names)
+        self._status.sets_changed(peer)
+
+    def _service_changed(self, change: Change[Service]) -> None:
+        self._endpoints_changed(QualifiedName(change.key.namespace, change.key.name))
+
+    def _slice_changed(self, change: Change[EndpointSlice]) -> None:
+        for each in (change.old, change.new):
+            for name in service_of(each) if each is not None else ():
+                self._endpoints_changed(name)
+
+    def _endpoints_changed(self, name: QualifiedName) -> None:
+        service = self._cluster.services.get(ObjectKey(name.namespace, name.name))
+        numbers = [port.port for port in (service.spec.ports if service and service.spec else None) or ()]
+        keys = [ExportTarget(name.namespace, name.name, number).key for number in numbers]
+        for ingress in self._gateways.ingresses():
+            ingress.endpoints_changed(keys)
+
+    async def _problem(self) -> str | None:
+        return None if self._is_serving else "the control plane is starting"
+
+
+async def _until_cancelled(server: grpc.aio.Server) -> None:
+    try:
+        await server.wait_for_termination()
+    finally:
+        await server.stop(0)

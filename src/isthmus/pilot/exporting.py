@@ -1,0 +1,78 @@
+"""Serve: what each peer is told of our services, kept up to date with the cluster.
+
+One table and one feed a peer. A change of a Service is looked at once for each peer, and costs what it changes.
+"""
+
+from collections.abc import Callable, Sequence
+
+from lightkube.resources.core_v1 import Service
+
+from isthmus.discovery import ExportFeed
+from isthmus.federation.export_table import ExportChange, ExportTable
+from isthmus.federation.exports import ExportRules, LocalService
+from isthmus.federation.selection import QualifiedName
+from isthmus.identity import SpiffeId
+from isthmus.kube import Change
+from isthmus.pilot.services import local_service
+
+ExportsChanged = Callable[[str, Sequence[ExportChange]], None]
+"""Is told the peer and what became of the exports to it."""
+
+
+class Exporting:
+    """The exports to all peers."""
+
+    def __init__(self, *, namespace: str, cluster_domain: str, changed: ExportsChanged) -> None:
+        """``namespace`` is the control plane's; ``changed`` hears of every change after the peer was told."""
+        self.tables: dict[str, ExportTable] = {}
+        self.feeds: dict[str, ExportFeed] = {}
+        self._namespace = namespace
+        self._cluster_domain = cluster_domain
+        self._changed = changed
+        self._services: dict[QualifiedName, LocalService] = {}
+
+    def configure(self, peer: str, rules: ExportRules, ingress: SpiffeId) -> None:
+        """Export to ``peer`` by these rules, in the name of its ingress gateway."""
+        if peer not in self.tables:
+            self.tables[peer] = ExportTable(peer, system_namespace=self._namespace, cluster_domain=self._cluster_domain)
+            self.feeds[peer] = ExportFeed()
+        self._publish(peer, self.tables[peer].configure(rules, [ingress], self._services.values()))
+
+    def end_watches(self, peer: str) -> None:
+        """End all watches of ``peer``: whoever watched may have the right no longer, and comes back if it has."""
+        feed = self.feeds.get(peer)
+        if feed is not None:
+            feed.close()
+            self.feeds[peer] = ExportFeed(self.tables[peer].messages())
+
+    def remove(self, peer: str) -> None:
+        """Export nothing to ``peer`` any more, and end its watches."""
+        table, feed = self.tables.get(peer), self.feeds.get(peer)
+        if table is None or feed is None:
+            return
+        self._publish(peer, table.configure(ExportRules(), [], ()))
+        feed.close()
+        del self.tables[peer], self.feeds[peer]
+
+    def service_changed(self, change: Change[Service]) -> None:
+        """Subscriber of the store of Services."""
+        name = QualifiedName(change.key.namespace, change.key.name)
+        after = local_service(change.new) if change.new is not None else None
+        if after == self._services.get(name):
+            return
+        if after is None:
+            del self._services[name]
+        else:
+            self._services[name] = after
+        for peer, table in self.tables.items():
+            self._publish(peer, table.service_changed(after) if after is not None else table.service_gone(name))
+
+    def _publish(self, peer: str, changes: Sequence[ExportChange]) -> None:
+        feed = self.feeds[peer]
+        for change in changes:
+            if change.after is not None:
+                feed.put(change.after)
+            else:
+                feed.remove(change.hostname)
+        if changes:
+            self._changed(peer, changes)

@@ -1,0 +1,131 @@
+"""One peer while it exists: how the link fares in both directions, and what is imported over it.
+
+Hears of the watch from the discovery client (``PeerListener``) and of the peer's watches from the discovery server
+(``ExportedLink``); keeps this pod's entry in the peer's status.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import structlog
+
+from isthmus.discovery import ExportFeed, PeerClient
+from isthmus.federation.catalogue import Catalogue
+from isthmus.federation.import_table import ImportTable
+from isthmus.federation.messages import LinkView, ServiceMessage
+from isthmus.federation.peer import PeerConfig
+from isthmus.federation.status import PodDiscoveryStatus, RemoteStatus, WatchStatus
+from isthmus.identity import SpiffeId, TrustBundle
+
+log = structlog.get_logger(__name__)
+
+
+class Link:
+    """The link to one peer. ``config`` is None while its resource cannot be used."""
+
+    def __init__(
+        self,
+        peer: str,
+        *,
+        pod: str,
+        trust_bundle: TrustBundle,
+        feed: Callable[[], ExportFeed],
+        status_changed: Callable[[], None],
+        imports_changed: Callable[[frozenset[str] | None], None],
+    ) -> None:
+        """``feed`` gives what is exported to the peer now; ``imports_changed`` hears which imports are others (exported
+        host names), or None when the peer's whole list is here."""
+        self.peer = peer
+        self.config: PeerConfig | None = None
+        self.client: PeerClient | None = None
+        self.imports = ImportTable(peer)
+        self.entry = PodDiscoveryStatus.of(pod)
+        self.is_synced = False
+        """Whether a list of the peer was seen since this process began: before, what is missing may just be unknown."""
+        self._remembered = Catalogue()
+        self._trust_bundle = trust_bundle
+        self._feed = feed
+        self._status_changed = status_changed
+        self._imports_changed = imports_changed
+
+    @property
+    def known(self) -> Catalogue:
+        """What the peer exports, as last known."""
+        return self.client.known if self.client is not None else self._remembered
+
+    def remember(self, services: Iterable[ServiceMessage]) -> None:
+        """Take up what an earlier process knew."""
+        self._remembered = Catalogue(services)
+        for service in self._remembered:
+            self.imports.offer(service.hostname, service)
+
+    def watch_connected(self) -> None:
+        self._watch(self.entry.watch.succeeded(_now()))
+
+    def watch_failed(self, cause: str) -> None:
+        self._watch(self.entry.watch.failed(_now(), cause=cause))
+
+    def got_event(self) -> None:
+        self._watch(self.entry.watch.got_event(_now()))
+
+    def got_list(self) -> None:
+        self.is_synced = True
+        self._watch(self.entry.watch.got_list(_now()))
+        self._imports_changed(None)
+
+    def services_changed(self, hostnames: frozenset[str]) -> None:
+        known = self.known
+        self._imports_changed(frozenset(host for host in hostnames if self.imports.offer(host, known.get(host))))
+
+    @property
+    def feed(self) -> ExportFeed:
+        return self._feed()
+
+    @property
+    def trust_bundle(self) -> TrustBundle:
+        return self._trust_bundle
+
+    @property
+    def client_id(self) -> SpiffeId | None:
+        """The one identity that may speak for the peer."""
+        return self.config.client if self.config is not None else None
+
+    def view(self) -> LinkView:
+        return LinkView(
+            peer=self.peer,
+            client_id=str(self.client_id or ""),
+            sources=self.feed.sources,
+            exports=len(self.feed),
+            last_error=self.entry.watch.last_disconnect_status if not self.entry.watch.connected else "",
+        )
+
+    def remote_connected(self, source: str) -> None:
+        log.info("remote connected", peer=self.peer, source=source)
+        self._remote(self.entry.remote(source).succeeded(_now()))
+
+    def remote_got_event(self, source: str) -> None:
+        self._remote(self.entry.remote(source).got_event(_now()))
+
+    def remote_got_list(self, source: str) -> None:
+        self._remote(self.entry.remote(source).got_list(_now()))
+
+    def remote_disconnected(self, source: str) -> None:
+        log.info("remote disconnected", peer=self.peer, source=source)
+        self._remote(self.entry.remote(source).failed(_now()))
+
+    def pruned_entry(self) -> PodDiscoveryStatus:
+        """This pod's entry without remotes that have been away for long."""
+        self.entry = self.entry.pruned(_now())
+        return self.entry
+
+    def _watch(self, watch: WatchStatus) -> None:
+        self.entry = self.entry.with_watch(watch)
+        self._status_changed()
+
+    def _remote(self, remote: RemoteStatus) -> None:
+        self.entry = self.entry.with_remote(remote)
+        self._status_changed()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

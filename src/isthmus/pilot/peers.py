@@ -1,0 +1,228 @@
+"""Plan: what each ServiceMeshPeer, with its root, its export and its import rules, means for everything else.
+
+One reconciliation a peer, level-triggered: it reads the stores, makes the peer's configuration, and brings gateways,
+discovery, exports and imports in line with it. A peer that cannot be used is not served at all (fail closed); what was
+imported from it stays as it was last known.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from lightkube.resources.core_v1 import ConfigMap
+
+from isthmus.api import ServiceMeshPeer
+from isthmus.discovery import ForbiddenError, PeerClient, Route, UnknownPeerError
+from isthmus.federation.exports import ExportRules
+from isthmus.federation.imports import ImportRules
+from isthmus.federation.messages import ServiceMessage
+from isthmus.federation.peer import Mesh, PeerConfig, PeerConfigError, peer_config
+from isthmus.federation.plan import DISCOVERY_PORT, Endpoint
+from isthmus.federation.selection import Problem
+from isthmus.identity import SpiffeId
+from isthmus.kube import Change, ObjectKey, WorkQueue
+from isthmus.pilot.cluster import Cluster
+from isthmus.pilot.exporting import Exporting
+from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.link import Link
+from isthmus.pilot.status import StatusWriter
+from isthmus.pilot.tls import OwnTls
+from isthmus.pilot.workloads import Workloads
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the peers are served with."""
+
+    cluster: Cluster
+    tls: OwnTls
+    links: dict[str, Link]
+    """By peer; filled here, read by the other parts."""
+    exporting: Exporting
+    gateways: Gateways
+    status: StatusWriter
+    workloads: Workloads
+
+
+class Peers:
+    """All peers; also what the discovery server asks of them (``Exporter``)."""
+
+    def __init__(self, mesh: Mesh, parts: Parts, *, pod: str) -> None:
+        """Prepare; nothing happens before :meth:`run`."""
+        self._mesh = mesh
+        self._parts = parts
+        self._pod = pod
+        self._queue: WorkQueue[str] = WorkQueue("peers")
+        self._seeds: Mapping[str, Sequence[ServiceMessage]] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._problems: dict[str, tuple[str, ...]] = {}
+        self._tasks = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Serve all peers until cancelled; the stores must be synced."""
+        workloads, cluster = self._parts.workloads, self._parts.cluster
+        self._seeds = workloads.restore()
+        async with self._tasks as tasks:
+            cluster.peers.subscribe(self._named)
+            cluster.exports.subscribe(self._named)
+            cluster.imports.subscribe(self._named)
+            cluster.config_maps.subscribe(self._config_map_changed)
+            workloads.follow()
+            for orphaned in self._seeds.keys() - {key.name for key in cluster.peers.keys()}:  # noqa: SIM118  (a view)
+                workloads.recheck(orphaned)
+            tasks.create_task(self._queue.run(self._reconcile), name="peers")
+
+    def link(self, peer: str, caller: SpiffeId) -> Link:
+        """The link to ``peer``, if ``caller`` is the ingress gateway that serves it.
+
+        Raises:
+            UnknownPeerError: no ServiceMeshPeer of that name can be used.
+            ForbiddenError: it is not this gateway that serves the peer.
+        """
+        link = self._parts.links.get(peer)
+        if link is None or link.config is None:
+            raise UnknownPeerError(f"no ServiceMeshPeer {peer} is served by {self._mesh.name}")
+        expected = self._mesh.gateway_account(link.config.ingress)
+        if caller != expected:
+            raise ForbiddenError(f"{caller} may not speak for peer {peer}: expected {expected}")
+        return link
+
+    def _named(self, change: Change[Any]) -> None:
+        """A peer or one of its sets has changed: all three bear the peer's name."""
+        self._queue.add(change.key.name)
+
+    def _config_map_changed(self, change: Change[ConfigMap]) -> None:
+        for peer in self._parts.cluster.peers.values():
+            if peer.root_config_map == change.key.name:
+                self._queue.add(peer.metadata.name or "")
+
+    async def _reconcile(self, name: str) -> None:
+        peer = self._parts.cluster.peers.get(self._key(name))
+        if peer is None:
+            self._remove(name)
+        else:
+            self._update(name, peer)
+
+    def _update(self, name: str, peer: ServiceMeshPeer) -> None:
+        link = self._parts.links.get(name) or self._add(name)
+        try:
+            config = peer_config(peer, self._roots(peer), self._mesh)
+        except PeerConfigError as error:
+            self._refuse(link, error)
+            return
+        exports, imports = self._export_rules(name), self._import_rules(name)
+        self._tell_problems(name, (*exports.problems, *imports.problems))
+        before, link.config = link.config, config
+        self._parts.exporting.configure(name, exports, self._mesh.gateway_account(config.ingress))
+        changed = link.imports.configure(imports)
+        if config != before:
+            self._connect(link, config)
+        self._parts.workloads.changed(name, changed)
+        self._parts.status.sets_changed(name)
+
+    def _add(self, name: str) -> Link:
+        """A peer is new. What an earlier process imported from it is known from the start."""
+        link = Link(
+            name,
+            pod=self._pod,
+            trust_bundle=self._mesh.bundle,
+            feed=lambda: self._parts.exporting.feeds[name],
+            status_changed=lambda: self._parts.status.peer_changed(name),
+            imports_changed=lambda hostnames: self._imports_changed(name, hostnames),
+        )
+        self._parts.links[name] = link
+        link.remember(self._seeds.get(name, ()))
+        log.info("peer added", peer=name)
+        return link
+
+    def _connect(self, link: Link, config: PeerConfig) -> None:
+        """The peer's resource is another, and with it who it is or the way to it: everything is made anew."""
+        self._parts.exporting.end_watches(link.peer)
+        self._replan()
+        self._unwatch(link.peer)
+        link.client = PeerClient(self._route(config), link, seed=link.known)
+        self._watches[link.peer] = self._tasks.create_task(link.client.run(), name=f"watch of {link.peer}")
+        self._parts.workloads.recheck(link.peer)
+
+    def _refuse(self, link: Link, error: PeerConfigError) -> None:
+        """The resource cannot be used: nothing is exchanged with the peer until it can. What we know of it stays."""
+        self._tell_problems(link.peer, (Problem(0, error.reason, str(error)),))
+        if link.config is not None:
+            link.config = None
+            self._unwatch(link.peer)
+            self._parts.exporting.end_watches(link.peer)
+            self._replan()
+            self._parts.workloads.recheck(link.peer)
+        link.watch_failed(str(error))
+
+    def _remove(self, name: str) -> None:
+        """A peer is gone: so is everything that it caused."""
+        link = self._parts.links.pop(name, None)
+        if link is None:
+            return
+        self._unwatch(name)
+        self._parts.exporting.remove(name)
+        self._replan()
+        self._parts.workloads.changed(name, link.imports.clear())
+        self._parts.workloads.recheck(name)
+        self._parts.status.sets_changed(name)
+        self._problems.pop(name, None)
+        log.info("peer removed", peer=name)
+
+    def _replan(self) -> None:
+        links = self._parts.links
+        self._parts.gateways.plan([config for name in sorted(links) if (config := links[name].config) is not None])
+
+    def _unwatch(self, name: str) -> None:
+        task = self._watches.pop(name, None)
+        if task is not None:
+            task.cancel()
+
+    def _route(self, config: PeerConfig) -> Route:
+        egress = config.egress
+        return Route(
+            peer=config.name,
+            authority=f"{egress}.{self._mesh.namespace}.svc.{self._mesh.cluster_domain}:{DISCOVERY_PORT}",
+            discovery_name=config.remote.discovery_name,
+            remote_checksum=config.remote.remote_checksum,
+            gateway=self._mesh.gateway_account(egress),
+            endpoints=lambda: [Endpoint(each, DISCOVERY_PORT) for each in self._parts.cluster.pod_addresses(egress)],
+            context=self._parts.tls.client,
+        )
+
+    def _imports_changed(self, peer: str, hostnames: frozenset[str] | None) -> None:
+        """Some imports are others now; or (None) the peer's list is here, which may make stored ones superfluous."""
+        if hostnames is None:
+            self._parts.workloads.recheck(peer)
+        else:
+            self._parts.workloads.changed(peer, hostnames)
+        self._parts.status.sets_changed(peer)
+
+    def _roots(self, peer: ServiceMeshPeer) -> dict[str, str] | None:
+        config_map = self._parts.cluster.config_maps.get(self._key(peer.root_config_map))
+        return None if config_map is None else dict(config_map.data or {})
+
+    def _export_rules(self, name: str) -> ExportRules:
+        exports = self._parts.cluster.exports.get(self._key(name))
+        return ExportRules.of((exports.spec.export_rules or ()) if exports is not None else ())
+
+    def _import_rules(self, name: str) -> ImportRules:
+        imports = self._parts.cluster.imports.get(self._key(name))
+        if imports is None:
+            return ImportRules()
+        return ImportRules.of(imports, peer=name, cluster_domain=self._mesh.cluster_domain)
+
+    def _tell_problems(self, name: str, problems: Sequence[Problem]) -> None:
+        """One line for each problem, once."""
+        told = self._problems.get(name, ())
+        self._problems[name] = tuple(problem.message for problem in problems)
+        for problem in problems:
+            if problem.message not in told:
+                log.warning("peer misconfigured", peer=name, reason=problem.reason, message=problem.message)
+
+    def _key(self, name: str) -> ObjectKey:
+        return ObjectKey(self._mesh.namespace, name)
