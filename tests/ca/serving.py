@@ -68,9 +68,13 @@ class Mesh:
     dns_names: tuple[str, ...] = (SERVER_NAME,)
     lifetime: timedelta = timedelta(hours=1)
 
+    def svid(self, identity: SpiffeId) -> X509Svid:
+        """A certificate of the mesh, for an hour, with the pilot's DNS names."""
+        return self.authority.issue_svid(identity, lifetime=timedelta(hours=1), now=moment(), dns_names=self.dns_names)
+
     def pilot_svid(self) -> X509Svid:
         """The pilot's serving certificate."""
-        return self.authority.issue_svid(PILOT, lifetime=timedelta(hours=1), now=moment(), dns_names=self.dns_names)
+        return self.svid(PILOT)
 
     def service(self) -> CertificateService:
         """The service itself."""

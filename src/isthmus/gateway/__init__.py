@@ -1,4 +1,10 @@
 """The agent of one gateway pod: gets and renews the pod's certificate, starts and supervises Envoy.
 
-Private keys are made here and never leave the pod.
+Belongs here: the bootstrap of Envoy, its secrets, its process, the probe. Must not: decide what a gateway lets pass
+(the pilot tells Envoy), talk to the Kubernetes API. Private keys are made here and never leave the pod.
 """
+
+from isthmus.gateway.agent import Agent
+from isthmus.gateway.settings import DnsServer, GatewaySettings, Role
+
+__all__ = ["Agent", "DnsServer", "GatewaySettings", "Role"]

@@ -1,0 +1,42 @@
+"""Envoy's admin interface, over its Unix socket: is it ready, how much is going on, drain.
+
+Source: Envoy "Administration interface".
+"""
+
+from pathlib import Path
+
+import httpx2
+
+TIMEOUT_S = 2.0
+
+
+class AdminError(Exception):
+    """Envoy does not answer on its admin socket, or not as expected; the message is one line."""
+
+
+class Admin:
+    """Asks one Envoy; holds no connection between calls."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def state(self) -> str:
+        """``LIVE``, ``DRAINING``, ``PRE_INITIALIZING`` or ``INITIALIZING``; raises AdminError: no answer."""
+        return (await self._ask("GET", "/ready")).text.strip()
+
+    async def active_connections(self) -> int:
+        """Connections from downstream, over all listeners but the admin interface; raises AdminError: no answer."""
+        answer = await self._ask("GET", "/stats", params={"filter": r"^listener\..*[0-9]\.downstream_cx_active$"})
+        return sum(int(line.rpartition(": ")[2]) for line in answer.text.splitlines())
+
+    async def drain(self) -> None:
+        """Begin to close listeners and connections gracefully, over the drain time; raises AdminError: no answer."""
+        await self._ask("POST", "/drain_listeners", params={"graceful": "", "skip_exit": ""})
+
+    async def _ask(self, method: str, path: str, params: dict[str, str] | None = None) -> httpx2.Response:
+        transport = httpx2.AsyncHTTPTransport(uds=str(self._socket))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://envoy", timeout=TIMEOUT_S) as client:
+            try:
+                return await client.request(method, path, params=params)
+            except httpx2.TransportError as error:
+                raise AdminError(f"Envoy does not answer {path} on its admin socket: {error}") from error

@@ -1,0 +1,108 @@
+"""The agent of one gateway pod: wires certificate, roots, secrets and Envoy together.
+
+Order of start: probe and secret service, roots and certificate, Envoy. Stop is the reverse: the probe says no, Envoy
+drains and ends, the rest goes. Whatever ends the agent, Envoy ends with it.
+"""
+
+import asyncio
+import tempfile
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+
+from isthmus.ca import CertificateClient, channel_target
+from isthmus.gateway.admin import Admin, AdminError
+from isthmus.gateway.bootstrap import Sockets, bootstrap, bootstrap_json
+from isthmus.gateway.envoy_process import EnvoyProcess, envoy_command
+from isthmus.gateway.readiness import serve_readiness
+from isthmus.gateway.renewal import Renewal, utc_now
+from isthmus.gateway.root_file import RootFile
+from isthmus.gateway.sds import LocalSecrets
+from isthmus.gateway.settings import GatewaySettings
+from isthmus.identity import TrustBundle, X509Svid
+
+# sockaddr_un has room for 108 bytes, the last a zero; the longest name in the directory takes 11.
+MAX_DIRECTORY_BYTES = 96
+
+
+class Agent:
+    """One gateway; ``run`` does everything."""
+
+    def __init__(self, settings: GatewaySettings, *, envoy: Path, json_log: bool = True) -> None:
+        self._settings = settings
+        self._envoy_path = envoy
+        self._json_log = json_log
+        self._secrets = LocalSecrets()
+        self._roots: TrustBundle | None = None
+        self._client = certificate_client(settings)
+        self._renewal = Renewal(self._request, self._secrets.set_certificate)
+
+    async def run(self) -> None:
+        """Run the gateway until cancelled; Envoy has drained and ended when this returns.
+
+        Raises OSError: the pod's address or one of its ports cannot be used.
+        """
+        async with AsyncExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-"))
+            sockets = Sockets(_checked(Path(directory)))
+            envoy, admin = self._envoy(sockets), Admin(sockets.admin)
+            await stack.enter_async_context(self._probe(envoy, admin))
+            await stack.enter_async_context(self._secrets.serve(sockets.sds))
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            root_file = RootFile(self._settings.root_path, self._settings.trust_domain, self._root_changed)
+            tasks.create_task(root_file.run(), name="follow the roots")
+            tasks.create_task(self._renewal.run(), name="renew the certificate")
+            tasks.create_task(self._run_envoy(envoy), name="run envoy")
+
+    def _envoy(self, sockets: Sockets) -> EnvoyProcess:
+        settings = self._settings
+        config = sockets.directory / "bootstrap.json"
+        config.write_text(bootstrap_json(bootstrap(settings, sockets, json_log=self._json_log)))
+        command = envoy_command(self._envoy_path, config, settings)
+        return EnvoyProcess(command, Admin(sockets.admin), drain_time_s=settings.drain_time_s)
+
+    def _probe(self, envoy: EnvoyProcess, admin: Admin) -> AbstractAsyncContextManager[int]:
+        async def problem() -> str | None:
+            return self._renewal.problem() or await _envoy_problem(envoy, admin)
+
+        return serve_readiness(self._settings.pod_ip, self._settings.ready_port, problem)
+
+    async def _request(self) -> X509Svid:
+        return await self._client.request_svid(self._settings.identity, now=utc_now())
+
+    def _root_changed(self, bundle: TrustBundle) -> None:
+        self._secrets.set_root(bundle)
+        if self._roots is not None:
+            # Other roots mean another issuer, most likely: a certificate of the old one may soon not be accepted.
+            self._renewal.renew_now()
+        self._roots = bundle
+
+    async def _run_envoy(self, envoy: EnvoyProcess) -> None:
+        await self._renewal.wait_first()
+        await envoy.run()
+
+
+async def _envoy_problem(envoy: EnvoyProcess, admin: Admin) -> str | None:
+    if not envoy.running:
+        return "Envoy is not running, or draining"
+    try:
+        state = await admin.state()
+    except AdminError as error:
+        return str(error)
+    return None if state == "LIVE" else f"Envoy is {state}: it waits for its configuration from the pilot"
+
+
+def _checked(directory: Path) -> Path:
+    if len(str(directory).encode()) > MAX_DIRECTORY_BYTES:
+        raise OSError(f"the directory {directory} is too long for Unix sockets: set TMPDIR to a shorter one")
+    return directory
+
+
+def certificate_client(settings: GatewaySettings) -> CertificateClient:
+    """The client of this mesh's certificate service."""
+    dns_server = None if settings.dns_server is None else str(settings.dns_server)
+    return CertificateClient(
+        target=channel_target(settings.pilot, settings.ca_port, dns_server=dns_server),
+        server_name=settings.pilot_server_name,
+        root_path=settings.root_path,
+        token_path=settings.token_path,
+    )

@@ -1,0 +1,138 @@
+"""Envoy as a child process: started, restarted when it dies, stopped gracefully, never left behind."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from isthmus.gateway.admin import Admin, AdminError
+from isthmus.gateway.pace import delay_s
+from isthmus.gateway.settings import GatewaySettings
+
+log = structlog.get_logger(__name__)
+
+# An Envoy that lived this long had started well: the next failure counts as the first.
+SETTLED_S = 30.0
+TERMINATION_S = 5.0
+DRAIN_POLL_S = 0.1
+
+# What is news to the operator of a gateway is not what Envoy tells at the same level.
+ENVOY_LOG_LEVELS = {"debug": "debug", "info": "warning", "warning": "warning", "error": "error"}
+
+_TETHER = Path(__file__).with_name("tether.py")
+
+
+def envoy_command(envoy: Path, bootstrap: Path, settings: GatewaySettings) -> list[str]:
+    """The command line; everything that can be in the bootstrap is there."""
+    return [
+        str(envoy),
+        *("-c", str(bootstrap)),
+        "--disable-hot-restart",
+        *("--concurrency", str(settings.concurrency)),
+        *("--drain-time-s", str(settings.drain_time_s)),
+        # Access logs are read while a person waits for the line.
+        *("--file-flush-interval-msec", "200"),
+        *("--log-level", ENVOY_LOG_LEVELS[settings.log_level]),
+    ]
+
+
+class EnvoyProcess:
+    """One Envoy at a time. It writes to this process's standard output, both its own log and the access logs."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        admin: Admin,
+        *,
+        drain_time_s: float,
+        jitter: Callable[[], float] = random.random,
+        output: int = 1,
+    ) -> None:
+        self._command = command
+        self._admin = admin
+        self._drain_time_s = drain_time_s
+        self._jitter = jitter
+        self._output = output
+        self._draining = False
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process now, and it is not to end."""
+        return self._process is not None and self._process.returncode is None and not self._draining
+
+    async def run(self) -> None:
+        """Keep Envoy running until cancelled; then it drains, is terminated, and has ended when this returns.
+
+        Cancelled once more, it is terminated without waiting for the drain.
+        """
+        failures = 0
+        while True:
+            started = time.monotonic()
+            how = how_it_ended(await self._run_once())
+            failures = 1 if time.monotonic() - started > SETTLED_S else failures + 1
+            pause_s = delay_s(failures, jitter=self._jitter())
+            log.info("envoy ended", how=how, restart_in_s=round(pause_s, 2))
+            await asyncio.sleep(pause_s)
+
+    async def _drain(self) -> None:
+        """Refuse new connections and give those that are open the drain time to end; returns early if all have."""
+        self._draining = True
+        log.info("envoy is draining", at_most_s=self._drain_time_s)
+        try:
+            async with asyncio.timeout(self._drain_time_s):
+                await self._admin.drain()
+                while await self._admin.active_connections():  # noqa: ASYNC110  (Envoy can only be asked)
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            log.info("connections are left at the end of the drain time")
+        except AdminError as error:
+            log.info("envoy cannot be drained", reason=str(error))
+
+    async def _run_once(self) -> int:
+        process = self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(_TETHER), str(os.getpid())),
+            *self._command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            # Ctrl-C is for the agent, which drains first.
+            process_group=0,
+        )
+        log.info("envoy started", pid=process.pid)
+        try:
+            return await process.wait()
+        except asyncio.CancelledError:
+            await self._drain()
+            raise
+        finally:
+            if process.returncode is None:
+                await _terminate(process)
+
+
+def how_it_ended(returncode: int) -> str:
+    """The exit status as a person says it."""
+    if returncode >= 0:
+        return f"exit code {returncode}"
+    try:
+        return f"signal {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"signal {-returncode}"
+
+
+async def _terminate(process: asyncio.subprocess.Process) -> None:
+    process.terminate()
+    try:
+        async with asyncio.timeout(TERMINATION_S):
+            await process.wait()
+    except TimeoutError:
+        log.info("envoy does not end and is killed", pid=process.pid)
+        process.kill()
+        await process.wait()
+    log.info("envoy stopped", pid=process.pid)

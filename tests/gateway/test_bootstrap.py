@@ -1,0 +1,50 @@
+"""The configuration that Envoy starts with."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.conftest import Golden
+from tests.gateway.settings import SETTINGS
+
+from isthmus.gateway.bootstrap import Sockets, bootstrap, bootstrap_json
+from isthmus.gateway.settings import GatewaySettings
+
+SOCKETS = Sockets(Path("/tmp/isthmus-gateway"))  # noqa: S108  (a name in a golden file)
+VARIANTS = {
+    "bootstrap": SETTINGS,
+    "bootstrap-system-dns": replace(SETTINGS, dns_server=None),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_bootstrap_is_as_reviewed(name: str, golden: Golden) -> None:
+    """Each difference to the golden file is a decision."""
+    golden(name, json.loads(bootstrap_json(bootstrap(VARIANTS[name], SOCKETS))))
+
+
+def test_the_same_settings_give_the_same_bytes() -> None:
+    """No order of a set or dictionary shows."""
+    assert bootstrap_json(bootstrap(SETTINGS, SOCKETS)) == bootstrap_json(bootstrap(SETTINGS, SOCKETS))
+
+
+@pytest.mark.envoy
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("json_log", [True, False])
+async def test_envoy_accepts_the_bootstrap(
+    settings: GatewaySettings, json_log: bool, tmp_path: Path, envoy: Path
+) -> None:
+    """A real Envoy validates it, and finds nothing deprecated in it."""
+    config = tmp_path / "bootstrap.json"
+    config.write_text(bootstrap_json(bootstrap(settings, SOCKETS, json_log=json_log)))
+    process = await asyncio.create_subprocess_exec(
+        *(envoy, "--mode", "validate", "-c", config, "-l", "warning"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    assert "eprecated" not in output.decode()
