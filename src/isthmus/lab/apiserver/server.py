@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from isthmus.lab.apiserver.admission import Admission
-from isthmus.lab.apiserver.bootstrap import bootstrap
+from isthmus.lab.apiserver.bootstrap import Address, bootstrap
 from isthmus.lab.apiserver.changes import Changes
 from isthmus.lab.apiserver.identity.authenticate import Authenticator
 from isthmus.lab.apiserver.identity.authority import Authority, Credential, load_authority, write_private
@@ -121,8 +121,8 @@ class ApiServer:
     async def run(self, started: asyncio.Future[Started]) -> None:
         """Serve. ``started`` gets its result once requests are answered.
 
-        Raises DatabaseUnusableError when the data directory is taken or damaged, OSError when the address is taken; both
-        also reach ``started``'s waiter.
+        Raises DatabaseUnusableError when the data directory is taken or damaged, OSError when the address is
+        taken; both also reach ``started``'s waiter.
         """
         try:
             async with open_store(self._settings.data_dir) as store:
@@ -137,7 +137,7 @@ class ApiServer:
         services = self._services(store, identity)
         with _listening(self._settings) as listener:
             host, port = listener.getsockname()[:2]
-            await bootstrap(services, settings=self._settings, port=port, ca=identity.authority.pem)
+            await bootstrap(services, address=Address(host, port))
             server = _http_server(services, identity)
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(server.serve(sockets=[listener]), name="serve HTTPS")
@@ -145,8 +145,7 @@ class ApiServer:
                 try:
                     await asyncio.shield(serving)
                 finally:
-                    server.should_exit = True
-                    store.state.close_watchers()
+                    await _stop(server, serving, services)
 
     def _services(self, store: Store, identity: _Identity) -> Services:
         registry = Registry()
@@ -168,6 +167,7 @@ class ApiServer:
             tokens=identity.tokens,
             logs=self._logs,
             clock=utc_now,
+            stopping=asyncio.Event(),
         )
 
     def _load_identity(self) -> _Identity:
@@ -217,7 +217,17 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        listener.listen(2048)
         yield listener
+
+
+async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], services: Services) -> None:
+    """End what is open, then the server; not later than its deadline."""
+    services.stopping.set()
+    services.store.state.close_watchers()
+    server.should_exit = True
+    async with asyncio.timeout(2 * STOP_WITHIN_S):
+        await asyncio.shield(serving)
 
 
 def _load_admin_token(path: Path) -> str:

@@ -82,7 +82,7 @@ class Admission:
 
         Raises StatusError (422) when the object breaks its kind's rules.
         """
-        if subresource == "status":
+        if subresource in ("status", "finalize"):
             yield
             return
         if (complete := COMPLETE.get(resource.storage)) is not None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from secrets import choice
 
 from isthmus.lab.apiserver.admission import Admission
-from isthmus.lab.apiserver.changes.checks import check_object
+from isthmus.lab.apiserver.changes.apply import Application, applied_new, apply
+from isthmus.lab.apiserver.changes.checks import check_object, prune
 from isthmus.lab.apiserver.changes.deletion import Verdict, deletion
-from isthmus.lab.apiserver.changes.managed import track
+from isthmus.lab.apiserver.changes.managed import Manager, track
 from isthmus.lab.apiserver.changes.metadata import (
     Birth,
+    count_generation,
     prepare_create,
     prepare_update,
     rfc3339,
@@ -80,24 +82,20 @@ class Changes:
             raise not_found(resource.group_resource, name)
         return found
 
-    async def create(
-        self, resource: Resource, obj: Object, *, namespace: str, options: WriteOptions, operation: str = "Update"
-    ) -> Outcome:
+    async def create(self, resource: Resource, obj: Object, *, namespace: str, options: WriteOptions) -> Outcome:
         """Store a new object."""
         generated = not metadata(obj).get("name") and bool(metadata(obj).get("generateName"))
         given = encode_json(obj) if generated else b""
         for _ in range(8 if generated else 1):
             try:
-                return await self._create(resource, obj, namespace=namespace, options=options, operation=operation)
+                return await self._create(resource, obj, namespace=namespace, options=options)
             except StatusError as error:
                 if not generated or error.reason != "AlreadyExists":
                     raise
                 obj = decode_object(given)
         raise already_exists(resource.group_resource, str(metadata(obj).get("generateName")))
 
-    async def _create(
-        self, resource: Resource, obj: Object, *, namespace: str, options: WriteOptions, operation: str
-    ) -> Outcome:
+    async def _create(self, resource: Resource, obj: Object, *, namespace: str, options: WriteOptions) -> Outcome:
         now = self._clock()
         prepare_create(obj, resource, namespace=namespace, birth=Birth(now, str(uuid.uuid4()), random_suffix))
         if not metadata(obj).get("name"):
@@ -109,7 +107,7 @@ class Changes:
             raise already_exists(resource.group_resource, key.name)
         warnings = check_object(obj, resource, options)
         async with self._admission.admit(resource, obj, None):
-            track(obj, None, resource=resource, options=options, operation=operation, now=rfc3339(now))
+            _track(obj, None, resource, options, now)
             if options.dry_run:
                 return Outcome(encode_json(obj), warnings, created=True)
             try:
@@ -118,46 +116,26 @@ class Changes:
                 raise already_exists(resource.group_resource, key.name) from error
         return Outcome(stored.data, warnings, created=True)
 
-    async def update(
-        self,
-        resource: Resource,
-        key: Key,
-        change: Change,
-        *,
-        options: WriteOptions,
-        subresource: str = "",
-        operation: str = "Update",
-    ) -> Outcome:
+    async def update(self, resource: Resource, key: Key, change: Change, *, options: WriteOptions) -> Outcome:
         """Replace an object by what ``change`` makes of it; tried again unless ``change`` names another revision."""
         for _ in range(ATTEMPTS):
             before = self.stored(resource, key.namespace, key.name)
             try:
-                return await self._update(
-                    resource, before, change, options=options, subresource=subresource, operation=operation
-                )
+                return await self._update(resource, before, change, options)
             except RevisionConflictError:
                 continue
         raise conflict(resource.group_resource, key.name)
 
-    async def _update(
-        self,
-        resource: Resource,
-        before: Stored,
-        change: Change,
-        *,
-        options: WriteOptions,
-        subresource: str,
-        operation: str,
-    ) -> Outcome:
+    async def _update(self, resource: Resource, before: Stored, change: Change, options: WriteOptions) -> Outcome:
         old = before.object()
         wanted = change(before.object())
         self._check_identity(wanted, before, old, resource)
         wanted["apiVersion"], wanted["kind"] = resource.stored_api_version, resource.kind
-        new = prepare_update(wanted, old, resource, subresource=subresource)
+        new = prepare_update(wanted, old, resource, subresource=options.subresource)
         warnings = check_object(new, resource, options)
-        async with self._admission.admit(resource, new, old, subresource=subresource):
-            now = rfc3339(self._clock())
-            track(new, old, resource=resource, options=options, operation=operation, subresource=subresource, now=now)
+        async with self._admission.admit(resource, new, old, subresource=options.subresource):
+            count_generation(new, old, resource)
+            _track(new, old, resource, options, self._clock())
             if options.dry_run or same_object(new, old):
                 return Outcome(encode(new).at(before.revision), warnings)
             gone = "deletionTimestamp" in metadata(new) and _released(new, resource)
@@ -178,6 +156,30 @@ class Changes:
         if (given := meta.get("uid") or uid) != uid:
             why = f"Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
             raise conflict(resource.group_resource, before.key.name, why)
+
+    async def apply(self, resource: Resource, key: Key, wanted: Object, *, options: WriteOptions) -> Outcome:
+        """Server-side apply; makes the object when it is not there. Raises StatusError (409) for conflicts."""
+        warnings = prune(wanted, resource, options)
+        name = options.api_version or resource.api_version
+        manager = Manager(options.manager, "Apply", name, options.subresource)
+        application = Application(wanted, manager, options.force, rfc3339(self._clock()))
+        options = replace(options, applied=True)
+        for _ in range(ATTEMPTS):
+            try:
+                if self._store.state.get(key) is None and not options.subresource:
+                    obj = applied_new(application, resource)
+                    metadata(obj).setdefault("name", key.name)
+                    outcome = await self.create(resource, obj, namespace=key.namespace, options=options)
+                else:
+                    outcome = await self.update(
+                        resource, key, lambda live: apply(live, application, resource), options=options
+                    )
+            except StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+                continue
+            return replace(outcome, warnings=warnings)
+        raise conflict(resource.group_resource, key.name)
 
     async def delete(self, resource: Resource, key: Key, options: DeleteOptions) -> Outcome:
         """Delete an object, or mark it as being deleted when finalizers or its grace keep it."""
@@ -203,6 +205,15 @@ class Changes:
             return await self._store.write(write)
         except StorageRefusedError as error:
             raise storage_refused(error) from error
+
+
+def _track(new: Object, old: Object | None, resource: Resource, options: WriteOptions, now: datetime) -> None:
+    """Note who manages what, unless an apply has done so."""
+    if options.applied:
+        return
+    api_version = options.api_version or resource.api_version
+    manager = Manager(options.manager, "Update", api_version, options.subresource)
+    track(new, old, manager, resource=resource, now=rfc3339(now))
 
 
 def _name_missing(resource: Resource) -> StatusError:

@@ -27,15 +27,21 @@ def check_object(obj: Object, resource: Resource, options: WriteOptions) -> tupl
 
     Raises StatusError: 400 for unknown fields under Strict and for wrong types of a built-in kind, 422 for the rest.
     """
-    unknown = _prune(obj, resource)
-    if unknown and options.validation == "Strict":
-        raise strict_error(resource, unknown)
+    warnings = prune(obj, resource, options)
     name = str(metadata(obj).get("name", ""))
     errors = _custom_errors(obj, resource) if resource.custom else _builtin_errors(obj, resource)
     if not errors:
         errors = metadata_errors(metadata(obj), name_rule=resource.name_rule)
     if errors:
         raise invalid(resource.group_kind, name, errors)
+    return warnings
+
+
+def prune(obj: Object, resource: Resource, options: WriteOptions) -> tuple[str, ...]:
+    """Drop unknown fields; returns warnings for them. Raises StatusError (400) for them under Strict."""
+    unknown = _prune(obj, resource)
+    if unknown and options.validation == "Strict":
+        raise strict_error(resource, unknown)
     return tuple(f'unknown field "{path}"' for path in unknown) if options.validation == "Warn" else ()
 
 

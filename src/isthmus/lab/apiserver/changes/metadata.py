@@ -73,9 +73,13 @@ def prepare_update(new: Object, old: Object, resource: Resource, *, subresource:
             meta[name] = before[name]
         else:
             meta.pop(name, None)
-    if resource.keeps_generation and subresource != "status" and _substance(new) != _substance(old):
-        meta["generation"] = int(before.get("generation", 0)) + 1
     return new
+
+
+def count_generation(new: Object, old: Object, resource: Resource) -> None:
+    """Count a change of what is wanted (anything but metadata and status), once ``new`` is complete."""
+    if resource.keeps_generation and _substance(new) != _substance(old):
+        metadata(new)["generation"] = int(metadata(old).get("generation", 0)) + 1
 
 
 def _status_metadata(new: Object, old: Object) -> dict[str, Any]:

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """``manager`` owns the fields that are written; ``validation``: Ignore, Warn or Strict for unknown fields."""
+    """``manager`` owns the fields that are written; ``validation``: Ignore, Warn or Strict for unknown fields.
+
+    ``api_version`` is the version that the client writes through ("" = the stored one), ``subresource`` the part of the
+    object that it writes ("" = all but the status), ``applied`` that its ownership is already noted.
+    """
 
     manager: str = "unknown"
     dry_run: bool = False
     validation: str = "Ignore"
     force: bool = False
+    api_version: str = ""
+    subresource: str = ""
+    applied: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,27 +34,41 @@ def status_answer(error: StatusError) -> Response:
     return Response(encode_json(error.status()), error.code, {**NO_CACHE, **error.headers}, "application/json")
 
 
-class _ClientGoneError(Exception):
-    """The client closed the connection: whatever is being sent has no reader."""
+class _EndedError(Exception):
+    """The client closed the connection or the server stops: whatever is being sent has no reader."""
 
 
 class Stream:
-    """A streamed answer. It ends when ``chunks`` does or the client goes away; ``ended`` is called in every case."""
+    """A streamed answer. It ends when ``chunks`` does, the client goes away or ``stopping`` is set.
+
+    ``ended`` is called in every case.
+    """
 
     def __init__(
-        self, chunks: AsyncGenerator[bytes], *, media_type: str, ended: Callable[[], None] | None = None
+        self,
+        chunks: AsyncGenerator[bytes],
+        *,
+        media_type: str,
+        ended: Callable[[], None] | None = None,
+        stopping: asyncio.Event | None = None,
     ) -> None:
         self._chunks = chunks
+        self._stopping = stopping
         self._media_type = media_type
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                listener = group.create_task(_wait_gone(receive), name="wait for the client to go")
+                waiters = [group.create_task(_wait_gone(receive), name="wait for the client to go")]
+                if self._stopping is not None:
+                    waiters.append(
+                        group.create_task(_wait_stopping(self._stopping), name="wait for the server to stop")
+                    )
                 await self._send(send)
-                listener.cancel()
-        except* _ClientGoneError:
+                for waiter in waiters:
+                    waiter.cancel()
+        except* _EndedError:
             pass
         finally:
             if self._ended is not None:
@@ -72,4 +86,9 @@ class Stream:
 async def _wait_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    raise _ClientGoneError
+    raise _EndedError
+
+
+async def _wait_stopping(stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    raise _EndedError

@@ -17,6 +17,7 @@ from isthmus.lab.apiserver.errors import (
     page_not_found,
     too_large,
 )
+from isthmus.lab.apiserver.identity.impersonate import impersonated, impersonations
 from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
 from isthmus.lab.apiserver.identity.user import User
 from isthmus.lab.apiserver.rest import writing
@@ -25,6 +26,7 @@ from isthmus.lab.apiserver.rest.body import BODY_LIMIT
 from isthmus.lab.apiserver.rest.options import list_options, truth
 from isthmus.lab.apiserver.rest.pages import Pages
 from isthmus.lab.apiserver.rest.reading import get_stored, list_body, list_table, object_table, read_page
+from isthmus.lab.apiserver.rest.reviews import review
 from isthmus.lab.apiserver.rest.services import Call, Services
 from isthmus.lab.apiserver.rest.subresources import SUBRESOURCES
 from isthmus.lab.apiserver.rest.tables import table_request
@@ -64,6 +66,7 @@ class App:
     async def _answer(self, request: Request) -> Answer:
         certificate = request.scope.get("extensions", {}).get(PEER_CERTIFICATE)
         user = self._services.authenticator.request_user(request.headers.get("authorization", ""), certificate)
+        user = self._impersonated(request, user)
         path = parse_path(request.url.path)
         if path is None:
             return self._page(request, user)
@@ -88,12 +91,22 @@ class App:
         )
         return await self._call(call)
 
+    def _impersonated(self, request: Request, user: User) -> User:
+        """The user that a request wants to be seen as; whoever asks must be allowed to impersonate it."""
+        name = request.headers.get("impersonate-user", "")
+        groups = tuple(request.headers.getlist("impersonate-group"))
+        if not name:
+            if groups:
+                raise StatusError(500, "InternalError", "requested groups without impersonating a user")
+            return user
+        for attributes in impersonations(name, groups):
+            self._authorize(user, attributes)
+        return impersonated(name, groups)
+
     async def _call(self, call: Call) -> Answer:
         if call.target.subresource and (special := SUBRESOURCES.get(call.target.subresource)):
             return await special(self._services, call)
         if "get" not in call.target.resource.verbs:
-            from isthmus.lab.apiserver.rest.reviews import review
-
             return await review(self._services, call)
         act = _ACTIONS[call.verb]
         if call.verb not in (

@@ -50,6 +50,10 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         at += size
 
 
+class UnreadFieldError(Exception):
+    """A field is set that this server doesn't read: dropping it would store another object than was sent."""
+
+
 Reader = Callable[[Any], Any]
 
 
@@ -67,16 +71,28 @@ Message = Mapping[int, Field]
 
 
 def read_message(message: Message) -> Reader:
-    """A reader of one message as a JSON object; fields that the table doesn't know are dropped."""
+    """A reader of one message as a JSON object. Raises UnreadFieldError for a field that the table doesn't know."""
 
     def read(data: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for number, value in fields(_bytes(data)):
             if (known := message.get(number)) is not None:
                 _put(found, known, value)
+            elif not _is_blank(value):
+                raise UnreadFieldError(f"field {number} is not read in protobuf")
         return found
 
     return read
+
+
+def _is_blank(value: int | bytes) -> bool:
+    """Whether a field is only there because Go writes unset ones too: zero, empty, or a message of such."""
+    if isinstance(value, int) or not value:
+        return not value
+    try:
+        return all(_is_blank(below) for _, below in fields(value))
+    except ValueError:
+        return False
 
 
 def _put(found: dict[str, Any], known: Field, value: int | bytes) -> None:
@@ -114,7 +130,7 @@ def _flag(value: Any) -> bool:
 
 
 def _time(value: Any) -> str | None:
-    parts = read_message({1: Field("seconds", _number)})(value)
+    parts = read_message({1: Field("seconds", _number), 2: Field("nanos", _number)})(value)
     if not parts:
         return None
     return datetime.fromtimestamp(parts["seconds"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -142,6 +158,7 @@ _META = {
     3: Field("namespace", _text),
     5: Field("uid", _text),
     6: Field("resourceVersion", _text),
+    7: Field("generation", _number),
     8: Field("creationTimestamp", _time),
     11: _map("labels"),
     12: _map("annotations"),
@@ -194,6 +211,75 @@ _BINDING = {
 _ROLE = {1: _METADATA, 2: Field("rules", read_message(_RULE), repeated=True)}
 
 
+_EXPRESSION = {1: Field("key", _text), 2: Field("operator", _text), 3: _texts("values")}
+_SELECTOR = {1: _map("matchLabels"), 2: Field("matchExpressions", read_message(_EXPRESSION), repeated=True)}
+
+
+def _int_or_string(value: Any) -> int | str:
+    parts = read_message({1: Field("type", _number), 2: Field("number", _number), 3: Field("text", _text)})(value)
+    return str(parts.get("text", "")) if parts.get("type") else int(parts.get("number", 0))
+
+
+_SERVICE_PORT = {
+    1: Field("name", _text),
+    2: Field("protocol", _text),
+    3: Field("port", _number),
+    4: Field("targetPort", _int_or_string),
+    5: Field("nodePort", _number),
+    6: Field("appProtocol", _text),
+}
+_SERVICE_SPEC = {
+    1: Field("ports", read_message(_SERVICE_PORT), repeated=True),
+    2: _map("selector"),
+    3: Field("clusterIP", _text),
+    4: Field("type", _text),
+    5: _texts("externalIPs"),
+    7: Field("sessionAffinity", _text),
+    8: Field("loadBalancerIP", _text),
+    10: Field("externalName", _text),
+    18: _texts("clusterIPs"),
+}
+_CONTAINER_PORT = {
+    1: Field("name", _text),
+    2: Field("hostPort", _number),
+    3: Field("containerPort", _number),
+    4: Field("protocol", _text),
+    5: Field("hostIP", _text),
+}
+_CONTAINER = {
+    1: Field("name", _text),
+    2: Field("image", _text),
+    3: _texts("command"),
+    4: _texts("args"),
+    5: Field("workingDir", _text),
+    6: Field("ports", read_message(_CONTAINER_PORT), repeated=True),
+    7: Field("env", read_message({1: Field("name", _text), 2: Field("value", _text)}), repeated=True),
+    13: Field("terminationMessagePath", _text),
+    14: Field("imagePullPolicy", _text),
+}
+_POD_SPEC = {
+    2: Field("containers", read_message(_CONTAINER), repeated=True),
+    3: Field("restartPolicy", _text),
+    4: Field("terminationGracePeriodSeconds", _number),
+    6: Field("dnsPolicy", _text),
+    7: _map("nodeSelector"),
+    8: Field("serviceAccountName", _text),
+    9: Field("serviceAccount", _text),
+    10: Field("nodeName", _text),
+}
+_TEMPLATE = {1: _METADATA, 2: Field("spec", read_message(_POD_SPEC))}
+_DEPLOYMENT_SPEC = {
+    1: Field("replicas", _number),
+    2: Field("selector", read_message(_SELECTOR)),
+    3: Field("template", read_message(_TEMPLATE)),
+    4: Field("strategy", read_message({1: Field("type", _text)})),
+    5: Field("minReadySeconds", _number),
+    6: Field("revisionHistoryLimit", _number),
+    7: Field("paused", _flag),
+    9: Field("progressDeadlineSeconds", _number),
+}
+
+
 def _with_spec(spec: Message) -> Message:
     return {1: _METADATA, 2: Field("spec", read_message(spec))}
 
@@ -240,6 +326,9 @@ MESSAGES: dict[tuple[str, str], Message] = {
     ("rbac.authorization.k8s.io/v1", "ClusterRole"): _ROLE,
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): _BINDING,
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): _BINDING,
+    ("v1", "Service"): _with_spec(_SERVICE_SPEC),
+    ("v1", "Pod"): _with_spec(_POD_SPEC),
+    ("apps/v1", "Deployment"): _with_spec(_DEPLOYMENT_SPEC),
     ("v1", "DeleteOptions"): {
         1: Field("gracePeriodSeconds", _number),
         2: Field("preconditions", read_message({1: Field("uid", _text), 2: Field("resourceVersion", _text)})),
@@ -268,14 +357,35 @@ def decode_envelope(body: bytes) -> dict[str, Any]:
         if message is None:
             raise unsupported_media_type(JSON_TYPES)
         obj = read_message(message)(envelope.get("raw", b""))
+    except UnreadFieldError as error:
+        raise unsupported_media_type(JSON_TYPES) from error
     except (ValueError, OverflowError, OSError) as error:
         raise bad_request(f"couldn't read the body as protobuf: {error}") from error
     return {**type_meta, **_without_empty(obj)}
 
 
 def _without_empty(obj: dict[str, Any]) -> dict[str, Any]:
-    """Without what Go's encoder writes although it is unset: empty texts and messages at the top and in metadata."""
-    cleaned = {name: value for name, value in obj.items() if value not in ("", {}, None)}
-    if "metadata" in cleaned:
-        cleaned["metadata"] = {name: value for name, value in obj["metadata"].items() if value not in ("", None)}
-    return cleaned
+    """Without what Go's encoder writes although it is unset: empty texts, numbers, flags and messages.
+
+    Values of maps are kept: an empty text is a value there. What is meant to be 0 or false is so by default too, but
+    for ``replicas``, which Go writes only when it is set.
+    """
+    return {name: _cleaned(name, value) for name, value in obj.items() if _is_set(name, value)}
+
+
+_MAPS = frozenset(
+    ("data", "binaryData", "stringData", "labels", "annotations", "matchLabels", "selector", "nodeSelector")
+)
+_WRITTEN_WHEN_SET = frozenset(("replicas", "automountServiceAccountToken", "expirationSeconds"))
+
+
+def _is_set(name: str, value: Any) -> bool:
+    return name in _WRITTEN_WHEN_SET or value not in ("", None, 0, {})
+
+
+def _cleaned(name: str, value: Any) -> Any:
+    if isinstance(value, dict) and (name not in _MAPS or "matchLabels" in value):
+        return _without_empty(value)
+    if isinstance(value, list):
+        return [_without_empty(one) if isinstance(one, dict) else one for one in value]
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +22,8 @@ from isthmus.lab.apiserver.storage import Store
 class PodLogs(Protocol):
     """Where the output of pods is to be had: the port that the node fills.
 
-    The iterator is closed (``aclose``) when the client goes away or the server stops. A log that can't be given raises
-    LookupError with the reason.
+    The iterator is closed (``aclose``, if it has one) when the client goes away or the server stops. ``open`` itself
+    raises LookupError, with the reason, when there is no such log.
     """
 
     def open(  # noqa: PLR0913  # one for each option of the log subresource
@@ -52,6 +53,7 @@ class Services:
     tokens: TokenKey
     logs: PodLogs | None
     clock: Callable[[], datetime]
+    stopping: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)

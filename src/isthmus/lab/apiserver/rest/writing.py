@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
 
 from isthmus.lab.apiserver.changes import Outcome, WriteOptions
 from isthmus.lab.apiserver.changes.changes import Change
-from isthmus.lab.apiserver.errors import StatusError, bad_request, invalid, invalid_value, unsupported_media_type
+from isthmus.lab.apiserver.errors import (
+    StatusError,
+    bad_request,
+    invalid,
+    invalid_value,
+    required,
+    unsupported_media_type,
+)
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, encode_json, metadata
 from isthmus.lab.apiserver.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
@@ -60,10 +68,9 @@ async def create(services: Services, call: Call) -> Response:
     target = call.target
     obj = decode_body(call.body, call.content_type)
     check_kind(obj, target.resource)
-    options = write_options(call.query, user_agent=call.user_agent)
     stored_target = home(services, target)
     outcome = await services.changes.create(
-        stored_target.resource, stored_form(target.resource, obj), namespace=target.namespace, options=options
+        stored_target.resource, stored_form(target.resource, obj), namespace=target.namespace, options=options_of(call)
     )
     return answer(services, call, outcome)
 
@@ -108,29 +115,25 @@ async def apply(services: Services, call: Call) -> Response:
     if not isinstance(applied, dict):
         raise bad_request("couldn't read the body: expected an object")
     check_kind(applied, call.target.resource)
-    options = write_options(call.query, user_agent="")
     if not call.query.get("fieldManager"):
-        raise bad_request(
-            'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
-        )
-    return await _change(
-        services, call, lambda current: apply_merge_patch(current, applied), operation="Apply", options=options
-    )
-
-
-async def _change(
-    services: Services, call: Call, change: Change, *, operation: str = "Update", options: WriteOptions | None = None
-) -> Response:
+        error = required("fieldManager", "is required for apply patch")
+        raise invalid("PatchOptions.meta.k8s.io", "", [error])
+    if metadata(applied).get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
     target = home(services, call.target)
-    options = options or write_options(call.query, user_agent=call.user_agent)
-    outcome = await services.changes.update(
-        target.resource,
-        key_of(target),
-        change,
-        options=options,
-        subresource=target.subresource,
-        operation=operation,
-    )
+    wanted = stored_form(call.target.resource, applied)
+    outcome = await services.changes.apply(target.resource, key_of(target), wanted, options=options_of(call))
+    return answer(services, call, outcome)
+
+
+def options_of(call: Call) -> WriteOptions:
+    options = write_options(call.query, user_agent=call.user_agent)
+    return replace(options, api_version=call.target.resource.api_version, subresource=call.target.subresource)
+
+
+async def _change(services: Services, call: Call, change: Change) -> Response:
+    target = home(services, call.target)
+    outcome = await services.changes.update(target.resource, key_of(target), change, options=options_of(call))
     return answer(services, call, outcome)
 
 

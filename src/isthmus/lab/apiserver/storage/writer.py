@@ -72,8 +72,8 @@ class Writer:
     async def write(self, write: Write) -> Stored:
         """Store one write; returns after its commit.
 
-        Raises RevisionConflictError when the object is not at ``write.expected``, StorageRefusedError when the database can't
-        take it (disk full, locked).
+        Raises RevisionConflictError when the object is not at ``write.expected``, StorageRefusedError when the database
+        can't take it (disk full, locked).
         """
         acknowledge: Acknowledge = self._loop.create_future()
         self._queue.put((write, acknowledge))
