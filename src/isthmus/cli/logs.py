@@ -20,6 +20,6 @@ def configure(level: str = "info") -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(levels[level]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        # Standard error is looked up for each line: a test runner may have put another one in its place.
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )

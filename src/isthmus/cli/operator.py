@@ -1,5 +1,7 @@
 """``isthmus operator``: the process that turns ServiceMeshControlPlanes into meshes."""
 
+import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,9 @@ def operator(
     image: Annotated[
         str, typer.Option(envvar="ISTHMUS_IMAGE", help="Container image that the processes of meshes run from.")
     ] = "isthmus",
+    identity: Annotated[
+        str, typer.Option(envvar="POD_NAME", help="Name of this replica, for the lease; by default host and process.")
+    ] = "",
     address: Annotated[
         str, typer.Option(envvar="POD_IP", help="Address on which readiness is answered.")
     ] = "127.0.0.1",
@@ -28,7 +33,13 @@ def operator(
     from isthmus.operator.process import Settings, run
 
     configure(log_level)
-    settings = Settings(image=image, address=address, port=port, kubeconfig=kubeconfig)
+    settings = Settings(
+        image=image,
+        identity=identity or f"{socket.gethostname()}-{os.getpid()}",
+        address=address,
+        port=port,
+        kubeconfig=kubeconfig,
+    )
     try:
         uvloop.run(until_stopped(run(settings)))
     except (ConfigError, OSError) as error:

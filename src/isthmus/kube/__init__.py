@@ -7,6 +7,7 @@ resources mean.
 from isthmus.kube.apply import Apply, Delete, Write, carry_out, plan
 from isthmus.kube.backoff import Backoff
 from isthmus.kube.client import Client, connect
+from isthmus.kube.lease import Candidacy, Candidate, LeaseLost
 from isthmus.kube.queue import WorkQueue
 from isthmus.kube.reflector import Reflector, Selection
 from isthmus.kube.store import Change, Index, KubeObject, ObjectKey, Store, key_of, metadata_of
@@ -14,11 +15,14 @@ from isthmus.kube.store import Change, Index, KubeObject, ObjectKey, Store, key_
 __all__ = [
     "Apply",
     "Backoff",
+    "Candidacy",
+    "Candidate",
     "Change",
     "Client",
     "Delete",
     "Index",
     "KubeObject",
+    "LeaseLost",
     "ObjectKey",
     "Reflector",
     "Selection",

@@ -171,9 +171,9 @@ class Reflector(Generic[T]):
         self._failures += 1
         if self._store.stale_since is None:
             self._store.stale_since = self._now()
-            log.info("API server lost", path=self._path, error=str(error))
+            log.info("watch lost", path=self._path, error=str(error))
 
     def _restored(self) -> None:
         if self._store.stale_since is not None:
-            log.info("API server restored", path=self._path)
+            log.info("watch restored", path=self._path)
             self._store.stale_since = None

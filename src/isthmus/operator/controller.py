@@ -19,6 +19,8 @@ from lightkube.types import PatchType
 from isthmus.api import ServiceMeshControlPlane
 from isthmus.api.controlplane import ControlPlaneStatus
 from isthmus.kube import (
+    Candidacy,
+    Candidate,
     Change,
     Client,
     Index,
@@ -35,7 +37,7 @@ from isthmus.kube import (
 )
 from isthmus.kube.errors import KubeError, NotFound, TerminalError, translated
 from isthmus.operator.desired import desired, problems
-from isthmus.operator.mesh import OURS, owner_of
+from isthmus.operator.mesh import OPERATOR, OURS, owner_of
 from isthmus.operator.status import status_of
 
 log = structlog.get_logger()
@@ -56,9 +58,21 @@ KINDS: tuple[type[Any], ...] = (
 class Operator:
     """Turns ServiceMeshControlPlanes into meshes."""
 
-    def __init__(self, client: Client, *, image: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Prepare. image: what the processes of meshes run from. now: the clock for the status."""
+    def __init__(
+        self,
+        client: Client,
+        *,
+        image: str,
+        identity: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Prepare.
+
+        image: what the processes of meshes run from. identity: of this replica, such as the name of its pod; only one
+        works at a time. now: the clock for the status.
+        """
         self._client = client
+        self._candidacy = Candidacy(name=OPERATOR, namespace=client.namespace, identity=identity)
         self._image = image
         self._now = now
         self._queue: WorkQueue[ObjectKey] = WorkQueue("operator")
@@ -70,14 +84,18 @@ class Operator:
         self._subscribe()
 
     async def run(self, started: asyncio.Future[None]) -> NoReturn:
-        """Work until cancelled. ``started`` is done once everything was seen and the work begins."""
+        """Work until cancelled. ``started`` is done once everything was seen, and the work begins when we lead.
+
+        Raises LeaseLost in an ExceptionGroup if another replica may lead by now.
+        """
         async with asyncio.TaskGroup() as group:
             self._follow(group)
             for store in (self._control_planes, *self._owned.values()):
                 await store.synced.wait()
             log.info("operator started", control_planes=len(self._control_planes))
             started.set_result(None)
-            await self._queue.run(self._reconcile)
+            async with Candidate(self._client, self._candidacy).leading():
+                await self._queue.run(self._reconcile)
         raise AssertionError("the queue ends only by cancellation or with an error")
 
     def _subscribe(self) -> None:

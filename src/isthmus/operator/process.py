@@ -17,11 +17,13 @@ _PATIENCE_S = 5.0
 class Settings:
     """How the operator is run.
 
-    image: what the processes of meshes run from. address, port: where ``GET /ready`` is answered.
+    image: what the processes of meshes run from. identity: of this replica, which no other has.
+    address, port: where ``GET /ready`` is answered.
     kubeconfig: None for that of $KUBECONFIG, of the pod, or of ~/.kube/config.
     """
 
     image: str
+    identity: str
     address: str
     port: int
     kubeconfig: Path | None = None
@@ -34,7 +36,7 @@ async def run(settings: Settings) -> NoReturn:
         connect(field_manager=OPERATOR, kubeconfig=settings.kubeconfig) as client,
         await _serve_readiness(settings, started),
     ):
-        await Operator(client, image=settings.image).run(started)
+        await Operator(client, image=settings.image, identity=settings.identity).run(started)
 
 
 async def _serve_readiness(settings: Settings, started: asyncio.Future[None]) -> asyncio.Server:
