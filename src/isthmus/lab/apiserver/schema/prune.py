@@ -33,10 +33,10 @@ def _prune_object(value: dict[str, Any], schema: Schema, path: str, *, root: boo
     kept = bool(schema.get("x-kubernetes-preserve-unknown-fields")) or additional is True
     for name in list(value):
         below = f"{path}.{name}" if path else name
+        if root and name in _ROOT_FIELDS:
+            continue  # a schema may name them, and restrict metadata.name; their fields are the API's own
         if name in properties:
             yield from _prune(value[name], properties[name], below)
-        elif root and name in _ROOT_FIELDS:
-            continue
         elif isinstance(additional, Mapping):
             yield from _prune(value[name], additional, below)
         elif not kept:
