@@ -96,8 +96,11 @@ async def test_life_of_a_mesh(tmp_path: Path) -> None:
         await until(lambda: said("red-mesh 2/2 ComponentsReady"))
         await cluster.kubectl("delete", "smcp", "red-mesh", "-n", NAMESPACE)
         await until(lambda: deployed(set()))
-        code, _ = await cluster.kubectl("get", "clusterrole", f"istiod-red-mesh-{NAMESPACE}")
-        assert code != 0
+
+        async def role_is_gone() -> bool:
+            return (await cluster.kubectl("get", "clusterrole", f"istiod-red-mesh-{NAMESPACE}"))[0] != 0
+
+        await until(role_is_gone)
 
 
 async def test_mesh_that_went_while_nobody_looked(tmp_path: Path) -> None:
