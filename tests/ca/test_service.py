@@ -1,18 +1,15 @@
 """The certificate service and its client, against each other over real TLS."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
-import dns.message
-import dns.rrset
 import grpc
 import pytest
 from structlog.testing import capture_logs
+from tests.ca.naming import one_name
 from tests.ca.serving import EGRESS, PILOT, RED, SERVER_NAME, Mesh, SignedTokens, client_of, moment, serving
 from tests.identity.corpus import CA, DAY, OTHER_P256, P256, P384
 
@@ -290,46 +287,10 @@ async def test_nobody_at_the_address_is_unavailable(tmp_path: Path) -> None:
         await client_of(Mesh(), tmp_path, 1).request_svid(EGRESS, now=moment())
 
 
-class OneName(asyncio.DatagramProtocol):
-    """A DNS server that knows the pilot's address."""
-
-    def __init__(self, name: str, address: str) -> None:
-        self.answer = (name, address)
-        self.transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.DatagramTransport", transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
-        query = dns.message.from_wire(data)
-        response = dns.message.make_response(query)
-        (question,) = query.question
-        if question.rdtype == dns.rdatatype.A and question.name.to_text() == self.answer[0]:
-            response.answer.append(dns.rrset.from_text(question.name, 5, "IN", "A", self.answer[1]))
-        assert self.transport is not None
-        self.transport.sendto(response.to_wire(), addr)
-
-
-@asynccontextmanager
-async def closing_transport(transport: asyncio.BaseTransport) -> AsyncIterator[None]:
-    """Closes the transport whatever happens."""
-    try:
-        yield
-    finally:
-        transport.close()
-
-
 async def test_a_dns_server_that_is_given_is_asked(tmp_path: Path) -> None:
     """``channel_target`` with a DNS server resolves the pilot's name there, and nowhere else."""
     name, mesh = "istiod-red-mesh.red-mesh-system.svc.cluster.local", Mesh()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(
-        lambda: OneName(name + ".", "127.41.0.9"), local_addr=("127.41.0.53", 0)
-    )
-    host, dns_port = transport.get_extra_info("sockname")
-    async with closing_transport(transport), mesh.serve("127.41.0.9") as port:
-        client = replace(
-            client_of(mesh, tmp_path, port), target=channel_target(name, port, dns_server=f"{host}:{dns_port}")
-        )
+    async with mesh.serve("127.41.0.9") as port, one_name(name, "127.41.0.9", server="127.41.0.53") as dns_server:
+        client = replace(client_of(mesh, tmp_path, port), target=channel_target(name, port, dns_server=dns_server))
         assert (await client.request_svid(EGRESS, now=moment())).spiffe_id == EGRESS
         assert str(PILOT) == "spiffe://red-mesh.local/ns/red-mesh-system/sa/istiod-red-mesh"

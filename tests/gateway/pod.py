@@ -218,10 +218,10 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def running_pod(pilot: Pilot, address: str, **options: str) -> AsyncIterator[Pod]:
+async def running_pod(control_plane: Pilot, address: str, **options: str) -> AsyncIterator[Pod]:
     """Start the command; at the end it is killed if it still runs, and its Envoy with it."""
     with short_folder() as folder:
-        mesh = pilot.mesh
+        mesh = control_plane.mesh
         (folder / "root-cert.pem").write_bytes(mesh.authority.root_cert_pem)
         (folder / "token").write_text(mesh.tokens.token("red-mesh-system", f"{NAME}-service-account"))
         given = {
@@ -230,18 +230,18 @@ async def running_pod(pilot: Pilot, address: str, **options: str) -> AsyncIterat
             "mesh": "red-mesh",
             "namespace": "red-mesh-system",
             "trust-domain": "red-mesh.local",
-            "pilot": pilot.address,
+            "pilot": control_plane.address,
             "pod-name": f"{NAME}-0",
             "pod-ip": address,
             "token-path": str(folder / "token"),
             "root-path": str(folder / "root-cert.pem"),
-            "ca-port": str(pilot.ca_port),
-            "xds-port": str(pilot.xds_port),
+            "ca-port": str(control_plane.ca_port),
+            "xds-port": str(control_plane.xds_port),
             "concurrency": "1",
             "drain-time": "2",
-            **options,
+            **{name.replace("_", "-"): value for name, value in options.items()},
         }
-        arguments = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+        arguments = [part for name, value in given.items() for part in (f"--{name}", value)]
         with (folder / "output").open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 str(ISTHMUS),
@@ -252,7 +252,7 @@ async def running_pod(pilot: Pilot, address: str, **options: str) -> AsyncIterat
                 env={**os.environ, "TMPDIR": str(folder)},
             )
         try:
-            yield Pod(pilot, address, folder, process)
+            yield Pod(control_plane, address, folder, process)
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGKILL)

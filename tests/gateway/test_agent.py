@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import httpx2
 import pytest
+from tests.ca.naming import one_name
 from tests.ca.serving import RED, Mesh, moment
 from tests.gateway.pod import CLIENT, Connection, Pilot, Pod, alive, get, hello, running_pod, until
 
@@ -16,7 +17,9 @@ from isthmus.identity import Authority
 
 pytestmark = [pytest.mark.envoy, pytest.mark.slow]
 
-PILOT, POD = "127.61.0.1", "127.61.0.2"
+# Pods have their ports on addresses of their own; so has each run of these tests, of which there may be two at once.
+NETWORK = f"127.61.{os.getpid() % 250 + 1}"
+PILOT, POD, RESOLVER = f"{NETWORK}.1", f"{NETWORK}.2", f"{NETWORK}.53"
 
 
 def pilot_with_listener(mesh: Mesh | None = None) -> Pilot:
@@ -87,8 +90,10 @@ async def test_statistics_are_shown_and_nothing_else_of_the_admin_interface() ->
         assert 'envoy_cluster_ssl_handshake{cluster="xds-grpc"} 1' in text
         assert "envoy_server_live" in text
         assert "circuit_breakers" not in text
-        for path in ("/", "/config_dump", "/quitquitquit", "/stats/prometheus/../../config_dump"):
-            assert (await get(POD, 15090, path))[0] in {400, 404}
+        paths = ("/", "/config_dump", "/quitquitquit", "/stats/prometheus/../../config_dump")
+        async with asyncio.TaskGroup() as tasks:
+            answers = [tasks.create_task(get(POD, 15090, path)) for path in paths]
+        assert {answer.result()[0] for answer in answers} == {404}
 
 
 async def test_the_private_directory_is_private() -> None:
@@ -246,6 +251,27 @@ async def failed_verifications(pod: Pod) -> int:
     return int(text.partition(": ")[2] or 0)
 
 
+async def test_a_stop_without_a_pilot_is_quick() -> None:
+    """While it waits for its certificate there is nothing to drain."""
+    async with running_pod(Pilot(Mesh(), PILOT, ca_port=1, xds_port=1), POD) as pod:
+        await pod.wait_event("no new certificate yet, trying again")
+        pod.process.terminate()
+        assert await pod.process.wait() == 0
+        assert not list(pod.folder.glob("isthmus-*"))
+
+
+async def test_a_dns_server_that_is_given_resolves_for_agent_and_envoy() -> None:
+    """A name that the machine does not know leads both to the pilot."""
+    name = "istiod-red-mesh.red-mesh-system.svc.cluster.local"
+    async with (
+        pilot_with_listener().serve() as pilot,
+        one_name(name, PILOT, server=RESOLVER) as dns_server,
+        running_pod(pilot, POD, pilot=name, dns_server=dns_server) as pod,
+    ):
+        await pod.wait_ready()
+        await served_certificate(pod)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -253,8 +279,9 @@ async def failed_verifications(pod: Pod) -> int:
         ({"dns-server": "dns.local:53"}, "Invalid DNS server 'dns.local:53'"),
         ({"pod-ip": "192.0.2.7"}, "192.0.2.7"),
         ({"log-level": "loud"}, "unknown log level 'loud'"),
+        ({"envoy": "/nowhere/envoy"}, "cannot execute Envoy: '/nowhere/envoy' is no program"),
     ],
-    ids=["trust domain", "DNS server", "address of another", "log level"],
+    ids=["trust domain", "DNS server", "address of another", "log level", "Envoy"],
 )
 async def test_what_cannot_work_ends_at_once_with_the_reason(options: dict[str, str], said: str) -> None:
     """One line, exit code 1."""

@@ -11,7 +11,7 @@ import typer
 _POD_PORT = {"min": 1, "max": 65535}
 
 
-def gateway(  # noqa: PLR0913  (each option is one fact about the pod)
+def gateway(
     *,
     name: Annotated[str, typer.Option(help="Name of the gateway; its service account is <name>-service-account.")],
     role: Annotated[Literal["ingress", "egress"], typer.Option(help="Which way it faces.")],
@@ -71,11 +71,17 @@ def gateway(  # noqa: PLR0913  (each option is one fact about the pod)
             drain_time_s=drain_time,
             log_level=log_level,
         )
-        agent = Agent(settings, envoy=envoy or _envoy(), json_log=not sys.stderr.isatty())
+        agent = Agent(settings, envoy=_program(envoy or _envoy()), json_log=not sys.stderr.isatty())
         asyncio.run(until_stopped(agent.run()))
     except (ValueError, OSError) as error:
         typer.echo(f"isthmus gateway: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def _program(path: Path) -> Path:
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise OSError(f"cannot execute Envoy: '{path}' is no program")
+    return path
 
 
 def _envoy() -> Path:
