@@ -44,11 +44,6 @@ class Definition:
 
 
 _AGE = Column(name="Age", path=".metadata.creationTimestamp", type="date")
-_READY = Column(
-    name="Ready",
-    path='.status.conditions[?(@.type=="Ready")].status',
-    description="Whether all is well",
-)
 _REASON = Column(
     name="Status",
     path='.status.conditions[?(@.type=="Ready")].reason',
@@ -85,12 +80,31 @@ DEFINITIONS = (
     Definition(
         resource=ExportedServiceSet,
         short_name="ess",
-        columns=(_READY, _REASON, _AGE, _MESSAGE),
+        columns=(
+            Column(
+                name="Exported",
+                path=".status.exportedServices[*].exportedName",
+                description="The first of the exported Services",
+            ),
+            _AGE,
+        ),
     ),
     Definition(
         resource=ImportedServiceSet,
         short_name="iss",
-        columns=(_READY, _REASON, _AGE, _MESSAGE),
+        columns=(
+            Column(
+                name="Offered",
+                path=".status.importedServices[*].exportedName",
+                description="The first of the Services that the peer exports",
+            ),
+            Column(
+                name="Imported As",
+                path=".status.importedServices[*].localService.hostname",
+                description="The name of the first that is imported",
+            ),
+            _AGE,
+        ),
     ),
     Definition(
         resource=ServiceMeshControlPlane,

@@ -38,7 +38,7 @@ from isthmus.kube import (
 from isthmus.kube.errors import KubeError, NotFound, TerminalError, translated
 from isthmus.operator.desired import desired, problems
 from isthmus.operator.mesh import OPERATOR, OURS, owner_of
-from isthmus.operator.status import status_of
+from isthmus.operator.status import READY_COUNT, status_of
 
 log = structlog.get_logger()
 
@@ -144,7 +144,7 @@ class Operator:
     async def _make(self, key: ObjectKey, wanted: list[KubeObject]) -> None:
         writes = plan(self._observed(key), wanted)
         if writes:
-            log.info("writing", mesh=str(key), writes=len(writes))
+            log.info("writing", writes=len(writes))
         await carry_out(self._client, writes)
 
     def _observed(self, key: ObjectKey) -> list[KubeObject]:
@@ -164,7 +164,7 @@ class Operator:
             await self._write_status(key, status)
 
     async def _write_status(self, key: ObjectKey, status: ControlPlaneStatus) -> None:
-        log.info("status", mesh=str(key), ready=status.annotations)
+        log.info("status changed", ready=status.annotations[READY_COUNT])
         try:
             with translated(f"write the status of ServiceMeshControlPlane {key}"):
                 await self._client.api.patch(
