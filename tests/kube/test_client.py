@@ -1,16 +1,18 @@
 """The connection, against the lab's API server."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 import yaml
+from blockbuster import blockbuster_ctx
 from lightkube.core.exceptions import ConfigError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Namespace
-from tests.kube.lab import Lab, connected, lab
+from tests.kube.lab import Lab, connected, lab, lab_process, until
 from tests.kube.objects import config_map
 
-from isthmus.kube import Apply, Delete, carry_out, connect
+from isthmus.kube import Apply, Delete, ObjectKey, Reflector, Store, carry_out, connect
 from isthmus.kube.errors import AlreadyExists, Denied, NotFound, Refused, Unavailable, translated
 
 pytestmark = pytest.mark.slow
@@ -90,3 +92,20 @@ async def test_writes_are_carried_out(tmp_path: Path) -> None:
         await carry_out(client, [Delete(wanted), Delete(wanted)])
         with pytest.raises(NotFound), translated("get"):
             await client.api.get(ConfigMap, "a", namespace="default")
+
+
+async def test_nothing_blocks_the_loop(tmp_path: Path) -> None:
+    """Reading the configuration and the token, connecting, listing, watching and writing never block the loop."""
+    async with lab_process(tmp_path) as cluster:
+        kubeconfig = with_token_file(cluster, tmp_path / "token")
+        with blockbuster_ctx():
+            store: Store[Namespace] = Store()
+            async with (
+                connect(field_manager="test", kubeconfig=kubeconfig) as client,
+                asyncio.TaskGroup() as group,
+            ):
+                task = group.create_task(Reflector(client, Namespace, store).run())
+                await store.synced.wait()
+                await carry_out(client, [Apply(Namespace(metadata=ObjectMeta(name="new")))])
+                await until(lambda: store.get(ObjectKey("", "new")) is not None)
+                task.cancel()

@@ -146,17 +146,23 @@ async def connect(*, field_manager: str, kubeconfig: Path | None = None) -> Asyn
     The configuration is that of ``kubeconfig``, else of $KUBECONFIG, else of the pod that we are in, else of
     ~/.kube/config. field_manager: the name under which we write. Raises ConfigError if there is no usable one.
     """
+    # Each of these reads files.
     config = await asyncio.to_thread(load_config, kubeconfig)
     transport = await asyncio.to_thread(_transport, config)
+    api = await asyncio.to_thread(_api, config, transport, field_manager)
     auth = user_auth(config.user) if config.user and not config.user.token_file else None
     streams = httpx2.AsyncClient(base_url=config.cluster.server, auth=auth, timeout=TIMEOUT, transport=transport)
-    async with lightkube.AsyncClient(
+    async with api:
+        yield Client(api, streams, field_manager=field_manager)
+
+
+def _api(config: SingleConfig, transport: ApiTransport, field_manager: str) -> lightkube.AsyncClient:
+    return lightkube.AsyncClient(
         config=_without_token_file(config),
         timeout=TIMEOUT,
         transport=transport,
         field_manager=field_manager,
-    ) as api:
-        yield Client(api, streams, field_manager=field_manager)
+    )
 
 
 def load_config(kubeconfig: Path | None) -> SingleConfig:
