@@ -1,6 +1,6 @@
 """The clusters of this machine: their folders, their parts of 127.0.0.0/8, and whether they run.
 
-Each cluster owns a /13, chosen at its first start and kept: cluster k has 127.(16+8k).0.0/13. With b = 16+8k:
+Each cluster owns a /13, chosen at its first start and kept: block k is 127.(16+8k).0.0/13. With b = 16+8k:
 
     127.b.0.1            the node, the API server (port 6443) and the name server (port 10053)
     127.(b+1).0.0/16     pods
@@ -9,10 +9,12 @@ Each cluster owns a /13, chosen at its first start and kept: cluster k has 127.(
     127.(b+4..b+7).0.0   not used yet
 
 So clusters never meet, on Linux no set-up is needed, and an address says whose it is. 127.0.0.0 to 127.15.255.255 is
-left to everybody else.
+left to everybody else. Which block comes first depends on the folder of all clusters, so that two users (or two test
+runs) of one machine, who do not see each other's folders, hardly ever choose the same one.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -22,7 +24,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import NamedTuple
 
-FIRST_BLOCK, BLOCK_SIZE, BLOCKS = 16, 8, 30
+FIRST_BLOCK, BLOCK_SIZE, BLOCKS = 16, 8, 29  # the last is 127.240.0.0/13
 API_PORT, DNS_PORT = 6443, 10053
 DEFAULT_APPS_DOMAIN = "apps.{name}.test"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -192,11 +194,12 @@ def other_zones(root: Path, name: str) -> list[tuple[str, NameServer]]:
 
 def _free_block(root: Path) -> int:
     taken = {folder.plan().block for folder in folders(root)}
-    blocks = (FIRST_BLOCK + BLOCK_SIZE * number for number in range(BLOCKS - 1))
-    for block in blocks:
+    first = int.from_bytes(hashlib.sha256(str(root.resolve()).encode()).digest()[:4])
+    for number in range(BLOCKS):
+        block = FIRST_BLOCK + BLOCK_SIZE * ((first + number) % BLOCKS)
         if block not in taken and _can_bind(f"127.{block}.0.1", API_PORT):
             return block
-    raise ClusterError(f"Choosing addresses for a cluster: all {BLOCKS - 1} blocks are in use; delete a cluster")
+    raise ClusterError(f"Choosing addresses for a cluster: all {BLOCKS} blocks are in use; delete a cluster")
 
 
 def _can_bind(address: str, port: int) -> bool:

@@ -89,8 +89,9 @@ class PodWorker:
         self._stop = asyncio.Event()
         self._tokens = PodTokens(host.client, pod, changed=self.sources_changed)
         known = {status.name: status for status in self._known_statuses()}
-        self._init = {c.name: first_record(known.get(c.name)) for c in self.spec.initContainers or []}
-        self._main = {c.name: first_record(known.get(c.name)) for c in self.spec.containers}
+        fresh = "PodInitializing" if self.spec.initContainers else "ContainerCreating"
+        self._init = {c.name: first_record(known.get(c.name), fresh=fresh) for c in self.spec.initContainers or []}
+        self._main = {c.name: first_record(known.get(c.name), fresh=fresh) for c in self.spec.containers}
         self._runners: list[ContainerRunner] = []
         self._grace_s: float | None = None
 

@@ -68,7 +68,7 @@ class ProcessHost:
         self._name = name
         self._socket: socket.socket | None = None
         self._processes: dict[str, Process] = {}
-        self._starting: dict[str, asyncio.Future[int]] = {}
+        self._starting: dict[str, asyncio.Future[Process]] = {}
         self._sequence = 0
         self._lost = asyncio.Event()
 
@@ -108,13 +108,12 @@ class ProcessHost:
         try:
             content = json.dumps({"argv": command.argv, "env": env, "cwd": command.cwd})
             os.write(descriptor, content.encode("utf-8", "surrogateescape"))
-            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
             self._starting[container] = future
             self.send({"op": "start", "id": container}, [descriptor, output.stdout, output.stderr])
         finally:
             os.close(descriptor)
-        await future
-        return self._processes[container]
+        return await future
 
     def send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         """Tell the warden; nothing happens if it is gone, for then the containers are gone too."""
@@ -147,11 +146,11 @@ class ProcessHost:
             if not future.done():
                 future.set_exception(StartError(message["error"]))
             return
-        self._processes[container] = Process(self, container, message["pid"])
+        process = self._processes[container] = Process(self, container, message["pid"])
         if not future.done():
-            future.set_result(message["pid"])
+            future.set_result(process)
         else:  # nobody waits for it any more
-            self._processes[container].kill()
+            process.kill()
 
 
 def _spawn_warden(end: socket.socket) -> subprocess.Popen[bytes]:

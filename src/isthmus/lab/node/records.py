@@ -9,20 +9,20 @@ from isthmus.lab.node.container import ContainerRecord, waiting
 KILLED = 137
 
 
-def first_record(known: ContainerStatus | None) -> ContainerRecord:
+def first_record(known: ContainerStatus | None, *, fresh: str) -> ContainerRecord:
     """The record of a container that is about to be started.
 
     A container that was running when the node went away has ended with it: that counts as a restart. One that had
-    ended before keeps what is known of its end.
+    ended before keeps what is known of its end. ``fresh`` is the reason why a container waits at first.
     """
-    fresh = ContainerRecord(state=waiting("ContainerCreating"))
+    record = ContainerRecord(state=waiting(fresh))
     if known is None or known.state is None:
-        return fresh
-    fresh.run = _run(known.containerID)
-    fresh.restarts, fresh.last = known.restartCount, known.lastState
+        return record
+    record.run = _run(known.containerID)
+    record.restarts, record.last = known.restartCount, known.lastState
     if (running := known.state.running) is not None:
-        fresh.restarts += 1
-        fresh.last = ContainerState(
+        record.restarts += 1
+        record.last = ContainerState(
             terminated=ContainerStateTerminated(
                 exitCode=KILLED,
                 reason="NodeRestart",
@@ -32,9 +32,9 @@ def first_record(known: ContainerStatus | None) -> ContainerRecord:
             )
         )
     elif known.state.terminated is not None:
-        fresh.restarts += 1
-        fresh.last = known.state
-    return fresh
+        record.restarts += 1
+        record.last = known.state
+    return record
 
 
 def _run(container_id: str | None) -> int:

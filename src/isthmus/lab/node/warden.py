@@ -245,7 +245,9 @@ def _become(specification: dict[str, Any], *, stdout: int, stderr: int, error: i
 def main() -> None:
     """Serve the node at the other end of the socket whose descriptor is the first argument."""
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    Warden(socket.socket(fileno=int(sys.argv[1]))).run()
+    node = int(sys.argv[1])
+    os.set_inheritable(node, False)  # else a container could hold the line to the node open
+    Warden(socket.socket(fileno=node)).run()
 
 
 if __name__ == "__main__":
