@@ -3,6 +3,7 @@
 import typer
 
 from isthmus.cli.crds import crds
+from isthmus.cli.demo import demo
 from isthmus.cli.gateway import gateway
 from isthmus.cli.lab import app as lab
 from isthmus.cli.operator import operator
@@ -23,6 +24,7 @@ def root() -> None:
 
 
 app.command("crds")(crds)
+app.command("demo")(demo)
 app.command("gateway")(gateway)
 app.command("operator")(operator)
 app.command("pilot")(pilot)

@@ -7,7 +7,7 @@ way out. Source: RFC 1035; docs/architecture.md, "How workloads reach what is im
 
 import asyncio
 from collections import Counter
-from typing import Final
+from typing import Final, cast
 
 import dns.exception
 import dns.flags
@@ -125,8 +125,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+        # uvloop's datagram transport is one in all but its base class.
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self._names.answer(data)

