@@ -143,8 +143,12 @@ def _admin(sockets: Sockets) -> Any:
 
 
 def _http2(*, keepalive: bool) -> Any:
-    """HTTP/2; with ``keepalive`` a pilot that is silent for 40 s is given up, even if its kernel still answers."""
-    ping = {"connection_keepalive": {"interval": seconds(30), "timeout": seconds(10)}} if keepalive else {}
+    """HTTP/2; with ``keepalive`` a pilot is given up that hangs while its kernel still answers.
+
+    A network that is silent is noticed by TCP, in 30 s. A gRPC server takes pings for abuse that come more often than
+    every five minutes without data between them, and closes the connection (gRPC A8 and A9).
+    """
+    ping = {"connection_keepalive": {"interval": seconds(310), "timeout": seconds(10)}} if keepalive else {}
     options = http_protocol_options_pb2.HttpProtocolOptions(
         explicit_http_config={"http2_protocol_options": ping},
     )
