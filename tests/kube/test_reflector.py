@@ -1,6 +1,7 @@
 """Reflectors against the lab's API server."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,10 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Namespace
 from tests.kube.lab import connected, lab_process, until
 
+from isthmus.api import ServiceMeshPeer
+from isthmus.api.crds import DEFINITIONS, crd
 from isthmus.kube import Change, Client, KubeObject, ObjectKey, Reflector, Selection, Store, connect
+from isthmus.kube.errors import Expired
 from isthmus.kube.reflector import PAGE
 
 pytestmark = pytest.mark.slow
@@ -92,10 +96,7 @@ async def test_long_lists_come_in_pages(tmp_path: Path) -> None:
 
 
 async def test_server_that_restarts_takes_nothing_down(tmp_path: Path) -> None:
-    """While the server is away the store stays and says since when; afterwards only differences are told.
-
-    The server has forgotten its past by then, so that the watch ends with 410 and everything is listed again.
-    """
+    """While the server is away the store stays and says since when; afterwards only differences are told."""
     async with asyncio.timeout(50):
         async with lab_process(tmp_path) as cluster:
             port = cluster.port
@@ -126,18 +127,40 @@ async def test_server_that_restarts_takes_nothing_down(tmp_path: Path) -> None:
         assert {(change.key.name, change.new is None) for change in seen} == {("goes", True), ("comes", False)}
 
 
+async def test_forgotten_version(tmp_path: Path) -> None:
+    """A reflector that was away for longer than the server remembers lists again, and tells only the differences."""
+    store: Store[ConfigMap] = Store()
+    async with connected(tmp_path) as (_, client):
+        reflector = Reflector(client, ConfigMap, store, selection=Selection(namespace="default"))
+        for name in ("stays", "goes"):
+            await client.api.create(config(name))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(reflector.run())
+            await store.synced.wait()
+            task.cancel()
+        seen: list[Change[ConfigMap]] = []
+        store.subscribe(seen.append)
+        seen.clear()
+        await client.api.delete(ConfigMap, "goes", namespace="default")
+        await client.api.create(config("comes"))
+        for number in range(30):  # more bytes than the server keeps of its past
+            await client.api.apply(config("comes", big=f"{number}" + "x" * 1_000_000))
+        with pytest.raises(Expired):
+            await reflector._follow()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(reflector.run())
+            await until(lambda: names(store) == {"stays", "comes"})
+            task.cancel()
+    assert [(change.key.name, change.new is None) for change in seen] == [("comes", False), ("goes", True)]
+
+
 async def test_kind_that_is_not_served_yet(tmp_path: Path) -> None:
     """A store of a kind that the server does not know yet is not synced, and says so, until it does."""
-    from isthmus.api import ServiceMeshPeer
-    from isthmus.api.crds import DEFINITIONS, crd
-
     async with (
         connected(tmp_path) as (cluster, client),
         following(client, ServiceMeshPeer, synced=False) as store,
     ):
         await until(lambda: store.stale_since is not None)
         assert not store.synced.is_set()
-        import json
-
         await cluster.create(json.dumps(crd(DEFINITIONS[0])))
         await until(store.synced.is_set)
