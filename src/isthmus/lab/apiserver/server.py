@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from isthmus.lab.apiserver.admission import Admission
 from isthmus.lab.apiserver.bootstrap import Address, bootstrap
 from isthmus.lab.apiserver.changes import Changes
+from isthmus.lab.apiserver.cleanup import clean_definitions
 from isthmus.lab.apiserver.identity.authenticate import Authenticator
 from isthmus.lab.apiserver.identity.authority import Authority, Credential, load_authority, write_private
 from isthmus.lab.apiserver.identity.authorize import Authorizer
@@ -35,6 +36,8 @@ from isthmus.lab.apiserver.storage import Event, Store
 from isthmus.lab.apiserver.storage.store import open_store
 
 STOP_WITHIN_S = 1
+LINGER_S = 0.2
+"""How long a connection may take to end once the server stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,11 @@ class _Protocol(HttpToolsProtocol):
         tls = transport.get_extra_info("ssl_object")
         self._certificate = tls.getpeercert(binary_form=True) if tls is not None else None
 
+    def shutdown(self) -> None:
+        """End the connection; a client that doesn't answer the end of TLS is not waited for."""
+        super().shutdown()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         scope: Any = self.scope
@@ -141,6 +149,7 @@ class ApiServer:
             server = _http_server(services, identity)
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(server.serve(sockets=[listener]), name="serve HTTPS")
+                group.create_task(clean_definitions(services), name="remove the objects of deleted definitions")
                 started.set_result(self._started(host, port, identity))
                 try:
                     await asyncio.shield(serving)

@@ -10,6 +10,9 @@ from isthmus.lab.apiserver.errors import FieldError, invalid_value, required, un
 from isthmus.lab.apiserver.names import dns1035_error, subdomain_error
 from isthmus.lab.apiserver.objects import Object, metadata
 
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+"""The finalizer that keeps a definition until its objects are gone."""
+
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 
 
@@ -23,6 +26,9 @@ def complete_definition(new: Object, old: Object | None) -> None:
     spec.setdefault("conversion", {"strategy": "None"})
     stored = [one["name"] for one in spec.get("versions") or () if one.get("storage") and "name" in one]
     kept = ((old or {}).get("status") or {}).get("storedVersions") or []
+    if old is None:
+        finalizers = metadata(new).setdefault("finalizers", [])
+        finalizers.extend(one for one in (CLEANUP,) if one not in finalizers)
     new["status"] = {
         "conditions": _conditions(metadata(new)["creationTimestamp"]),
         "acceptedNames": names,

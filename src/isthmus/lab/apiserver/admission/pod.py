@@ -23,7 +23,6 @@ _POD_DEFAULTS: Mapping[str, Any] = {
     "dnsPolicy": "ClusterFirst",
     "schedulerName": "default-scheduler",
     "terminationGracePeriodSeconds": 30,
-    "enableServiceLinks": True,
 }
 _CONTAINER_DEFAULTS: Mapping[str, Any] = {
     "terminationMessagePath": "/dev/termination-log",
@@ -44,6 +43,7 @@ def complete_pod(new: Object, old: Object | None) -> None:
     """Set the defaults; a new pod also gets its account's token and is Pending."""
     spec = new.setdefault("spec", {})
     complete_pod_spec(spec)
+    spec.setdefault("enableServiceLinks", True)
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
     spec.setdefault("priority", 0)
     if old is not None:

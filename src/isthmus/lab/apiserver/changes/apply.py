@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from isthmus.lab.apiserver.changes.fields import (
     Leaves,
     Path,
@@ -50,7 +52,7 @@ def apply(live: Object, application: Application, resource: Resource) -> Object:
     differing = frozenset(path for path, value in wanted.items() if path in present and present[path] != value)
     others = [entry for entry in entries if entry.manager != application.manager]
     conflicts = {entry.manager: sorted(entry.fields & differing) for entry in others if entry.fields & differing}
-    if conflicts and not application.force:
+    if conflicts and not application.force and not _handed_over(conflicts, application, live, present, topology):
         raise conflict_error(conflicts)
     merged = _merged(live, application.wanted, topology)
     mine = next((entry for entry in entries if entry.manager == application.manager), None)
@@ -66,6 +68,27 @@ def applied_new(application: Application, resource: Resource) -> Object:
     fields = frozenset(leaves(obj, Topology(resource)))
     write_entries(obj, [Entry(application.manager, fields, application.now)])
     return obj
+
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def _handed_over(
+    conflicts: Mapping[Manager, list[Path]], application: Application, live: Object, present: Leaves, topology: Topology
+) -> bool:
+    """Whether kubectl only takes over what it applied from the client's side before: values that are as it left them.
+
+    Source: Kubernetes documentation, "Server-Side Apply: Upgrading from client-side apply".
+    """
+    if application.manager.name != "kubectl":
+        return False
+    try:
+        text = (metadata(live).get("annotations") or {}).get(LAST_APPLIED, "")
+        before = leaves(msgspec.json.decode(text, type=dict[str, Any]), topology)
+    except (msgspec.MsgspecError, AttributeError):
+        return False
+    untouched = {path for path, value in before.items() if path in present and present[path] == value}
+    return all(path in untouched for paths in conflicts.values() for path in paths)
 
 
 def _own(merged: Object, application: Application, wanted: Leaves, *, others: list[Entry], mine: Entry | None) -> None:

@@ -42,6 +42,9 @@ class Registry:
     def of_kind(self, group: str, version: str, kind: str) -> Resource | None:
         return self._by_kind.get((group, version, kind))
 
+    def serves(self, group: str, version: str) -> bool:
+        return any(one.group == group and one.version == version for one in self.resources)
+
     def definition_of(self, resource: Resource) -> Object | None:
         return self._definitions.get(resource.group_resource)
 

@@ -21,7 +21,7 @@ from isthmus.lab.apiserver.identity.impersonate import impersonated, impersonati
 from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
 from isthmus.lab.apiserver.identity.user import User
 from isthmus.lab.apiserver.rest import writing
-from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answer
+from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answer, text_answer
 from isthmus.lab.apiserver.rest.body import BODY_LIMIT
 from isthmus.lab.apiserver.rest.options import list_options, truth
 from isthmus.lab.apiserver.rest.pages import Pages
@@ -75,6 +75,8 @@ class App:
             target = find_target(path, self._services.registry)
         except StatusError:
             self._authorize_path(request, user)
+            if not self._services.registry.serves(path.group, path.version):
+                return text_answer("404 page not found\n", status=404)
             raise
         verb = verb_of(request.method, target, watching=truth(query, "watch"))
         self._authorize(user, _attributes(verb, target))

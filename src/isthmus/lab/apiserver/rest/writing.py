@@ -58,9 +58,10 @@ def check_kind(obj: Object, resource: Resource) -> None:
             f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind'
             f' "{kind}" is registered for version "{resource.api_version}"'
         )
-    if not isinstance(obj.setdefault("metadata", {}) or {}, dict):
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
+    if not isinstance(obj["metadata"], dict):
         raise bad_request(f'{resource.kind} in version "{resource.version}": metadata must be an object')
-    obj["metadata"] = obj["metadata"] or {}
 
 
 async def create(services: Services, call: Call) -> Response:

@@ -14,9 +14,18 @@ from dataclasses import dataclass
 
 from isthmus.lab.apiserver.objects import Key, Stored
 
-WINDOW_EVENTS = 8192
-WINDOW_BYTES = 24 * 1024 * 1024
 WATCHER_BACKLOG = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many recent events are kept, and how many bytes of objects in them: what watches can resume from.
+
+    The defaults cover minutes of a busy lab in a fraction of its memory.
+    """
+
+    events: int = 8192
+    bytes: int = 24 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +132,13 @@ class Table:
 class State:
     """Everything that is stored now, and the window of events that led there."""
 
-    def __init__(self, *, revision: int, compacted: int) -> None:
+    def __init__(self, *, revision: int, compacted: int, window: Window) -> None:
+        self.window = window
         self.revision = revision
         self.compacted = compacted  # events up to this one are not complete any more
         self._tables: dict[str, Table] = defaultdict(Table)
-        self._window: deque[Event] = deque()
-        self._window_bytes = 0
+        self._recent: deque[Event] = deque()
+        self._recent_bytes = 0
         self._watchers: dict[str, list[Watcher]] = defaultdict(list)
 
     def load(self, objects: Iterable[Stored], events: Iterable[Event]) -> None:
@@ -212,13 +222,13 @@ class State:
             raise ExpiredError(revision, self.compacted)
         if revision >= self.revision:
             return []
-        window = list(self._window)
-        return window[bisect_right(window, revision, key=lambda event: event.revision) :]
+        recent = list(self._recent)
+        return recent[bisect_right(recent, revision, key=lambda event: event.revision) :]
 
     def _remember(self, event: Event) -> None:
-        self._window.append(event)
-        self._window_bytes += len(event.stored.data)
-        while len(self._window) > WINDOW_EVENTS or self._window_bytes > WINDOW_BYTES:
-            oldest = self._window.popleft()
-            self._window_bytes -= len(oldest.stored.data)
+        self._recent.append(event)
+        self._recent_bytes += len(event.stored.data)
+        while len(self._recent) > self.window.events or self._recent_bytes > self.window.bytes:
+            oldest = self._recent.popleft()
+            self._recent_bytes -= len(oldest.stored.data)
             self.compacted = oldest.revision

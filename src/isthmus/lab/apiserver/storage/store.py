@@ -22,11 +22,11 @@ from isthmus.lab.apiserver.storage.database import (
     read_revision,
     read_since,
 )
-from isthmus.lab.apiserver.storage.state import Event, State
+from isthmus.lab.apiserver.storage.state import Event, State, Window
 from isthmus.lab.apiserver.storage.writer import Committed, Write, Writer
 
-COMPACT_EVERY = 1024
-"""Revisions that leave the window before the database is told to drop them: rarely enough to cost nothing."""
+COMPACTIONS_PER_WINDOW = 8
+"""The database drops old revisions when an eighth of a window has passed: rarely enough to cost nothing."""
 
 Observer = Callable[[Event], None]
 
@@ -38,7 +38,8 @@ class Store:
         self.state = state
         self._compacted = state.compacted
         self._observers: list[Observer] = []
-        self._writer = Writer(connection, loop=asyncio.get_running_loop(), committed=self._apply)
+        loop = asyncio.get_running_loop()
+        self._writer = Writer(connection, revision=state.revision, loop=loop, committed=self._apply)
 
     def observe(self, observer: Observer) -> None:
         """Call ``observer`` with each change, in order, before the writer's caller goes on."""
@@ -64,19 +65,19 @@ class Store:
             self.state.apply(event)
             for observer in self._observers:
                 observer(event)
-        if self.state.compacted >= self._compacted + COMPACT_EVERY:
+        if self.state.compacted >= self._compacted + self.state.window.events // COMPACTIONS_PER_WINDOW:
             self._compacted = self.state.compacted
             self._writer.compact(self._compacted)
 
 
 @asynccontextmanager
-async def open_store(data_dir: Path) -> AsyncIterator[Store]:
+async def open_store(data_dir: Path, *, window: Window | None = None) -> AsyncIterator[Store]:
     """The store in a directory, locked against a second server while open.
 
     Raises DatabaseUnusableError when the directory is taken or the database is damaged.
     """
     with ExitStack() as stack:
-        connection, state = await asyncio.to_thread(_open, data_dir, stack)
+        connection, state = await asyncio.to_thread(_open, data_dir, window or Window(), stack)
         store = Store(connection, state)
         store.start()
         try:
@@ -86,11 +87,12 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
             await asyncio.to_thread(store.stop)
 
 
-def _open(data_dir: Path, stack: ExitStack) -> tuple[sqlite3.Connection, State]:
+def _open(data_dir: Path, window: Window, stack: ExitStack) -> tuple[sqlite3.Connection, State]:
     stack.enter_context(locked_directory(data_dir))
     connection = open_for_writing(database_path(data_dir))
     stack.callback(connection.close)
-    state = State(revision=counter(connection, "revision"), compacted=counter(connection, "compacted"))
+    revision, compacted = counter(connection, "revision"), counter(connection, "compacted")
+    state = State(revision=revision, compacted=compacted, window=window)
     state.load(read_current(connection), _events(connection, state.compacted))
     return connection, state
 

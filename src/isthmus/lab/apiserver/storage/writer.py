@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from isthmus.lab.apiserver.errors import RevisionConflictError, StorageRefusedError
 from isthmus.lab.apiserver.objects import Encoded, Key, Stored
-from isthmus.lab.apiserver.storage.database import counter
 
 GROUP_LIMIT = 256
 COMPACTION_ROWS = 500
@@ -50,19 +49,23 @@ class _Compact:
 
 
 class Writer:
-    """Owns the writing connection and its thread. ``committed`` is called on the loop before the futures are set."""
+    """Owns the writing connection and its thread.
+
+    ``revision`` is the last one given; ``committed`` is called on the loop before the futures are set.
+    """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         *,
+        revision: int,
         loop: asyncio.AbstractEventLoop,
         committed: Callable[[list[Committed]], None],
     ) -> None:
         self._connection = connection
         self._loop = loop
         self._committed = committed
-        self._revision = counter(connection, "revision")
+        self._revision = revision
         self._queue: queue.SimpleQueue[tuple[Write, Acknowledge] | _Compact | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="apiserver writer", daemon=True)
 
