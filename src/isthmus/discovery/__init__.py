@@ -1,4 +1,36 @@
 """The HTTP between meshes, both ends: the server that a peer watches and the client that watches a peer.
 
 Belongs here: requests, responses, streams, time-outs. Messages, checksums and the catalogue are ``federation``'s.
+Only ``pilot`` imports it.
 """
+
+from isthmus.discovery.app import discovery_app
+from isthmus.discovery.bundle_document import encode_trust_bundle, parse_trust_bundle
+from isthmus.discovery.client import PeerClient
+from isthmus.discovery.errors import DiscoveryError, ForbiddenError, LinkError, RefusedError, UnknownPeerError
+from isthmus.discovery.exchange import Route
+from isthmus.discovery.exporter import ExportedLink, Exporter
+from isthmus.discovery.feed import ExportFeed
+from isthmus.discovery.report import PeerListener
+from isthmus.discovery.server import DiscoveryServer
+from isthmus.discovery.tls import client_context, server_context
+
+__all__ = [
+    "DiscoveryError",
+    "DiscoveryServer",
+    "ExportFeed",
+    "ExportedLink",
+    "Exporter",
+    "ForbiddenError",
+    "LinkError",
+    "PeerClient",
+    "PeerListener",
+    "RefusedError",
+    "Route",
+    "UnknownPeerError",
+    "client_context",
+    "discovery_app",
+    "encode_trust_bundle",
+    "parse_trust_bundle",
+    "server_context",
+]

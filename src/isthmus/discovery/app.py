@@ -1,0 +1,105 @@
+"""The routes of the discovery server as an ASGI application.
+
+Source: docs/protocol.md §2. Who calls comes from the certificate of the connection (ASGI's "tls" extension) alone;
+the caller is the ingress gateway of our own mesh, which has authenticated the peer that the path names.
+"""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from isthmus.discovery.bundle_document import encode_trust_bundle
+from isthmus.discovery.errors import ForbiddenError, UnknownPeerError
+from isthmus.discovery.exporter import ExportedLink, Exporter
+from isthmus.discovery.watch import HEARTBEAT_S, WatchResponse
+from isthmus.federation.messages import encode
+from isthmus.identity import InvalidCertificateError, SpiffeId, spiffe_id_of
+
+JSON: Final = "application/json"
+ABORT_EXTENSION: Final = "isthmus.abort"
+"""ASGI extension of our server: ``{"abort": callable}`` breaks the connection without sending what is buffered."""
+_STATUS_BY_ERROR: Final[Mapping[type[Exception], int]] = {UnknownPeerError: 400, ForbiddenError: 403}
+
+
+def discovery_app(exporter: Exporter, *, heartbeat_s: float = HEARTBEAT_S) -> ASGIApp:
+    """The application; it needs a server that fills the "tls" and ``ABORT_EXTENSION`` extensions of each scope."""
+    routes = _Routes(exporter, heartbeat_s)
+    return Starlette(
+        routes=[
+            Route("/v1/services/{peer}", routes.services, methods=["GET"]),
+            Route("/v1/watch/{peer}", routes.watch, methods=["GET"]),
+            Route("/v1/peer/{peer}", routes.peer, methods=["GET"]),
+            Route("/v1/trustbundle/{peer}", routes.trust_bundle, methods=["GET"]),
+        ],
+        exception_handlers=dict.fromkeys(_STATUS_BY_ERROR, _refuse),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    exporter: Exporter
+    heartbeat_s: float
+
+    async def services(self, request: Request) -> Response:
+        link = self._link(request)
+        link.remote_got_list(_source(request))
+        return Response(link.feed.snapshot(), media_type=JSON)
+
+    async def watch(self, request: Request) -> Response:
+        link = self._link(request)
+        return _Streaming(WatchResponse(link, _source(request), cut_off=_abort(request), heartbeat_s=self.heartbeat_s))
+
+    async def peer(self, request: Request) -> Response:
+        return Response(encode(self._link(request).view()), media_type=JSON)
+
+    async def trust_bundle(self, request: Request) -> Response:
+        return Response(encode_trust_bundle(self._link(request).trust_bundle), media_type=JSON)
+
+    def _link(self, request: Request) -> ExportedLink:
+        return self.exporter.link(request.path_params["peer"], _caller(request))
+
+
+class _Streaming(Response):
+    """A watch as what Starlette's routes return."""
+
+    def __init__(self, watch: WatchResponse) -> None:
+        self._watch = watch
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._watch(scope, receive, send)
+
+
+def _caller(request: Request) -> SpiffeId:
+    chain = request.scope["extensions"]["tls"]["client_cert_chain"]
+    try:
+        return spiffe_id_of(x509.load_pem_x509_certificate(chain[0].encode("ascii")))
+    except InvalidCertificateError as error:
+        raise ForbiddenError(f"the client certificate does not name a caller: {error}") from error
+
+
+def _source(request: Request) -> str:
+    """Where the call came from: the first hop that proxies have noted, if it is an address, else the TCP address."""
+    first_hop = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
+    try:
+        return str(ipaddress.ip_address(first_hop))
+    except ValueError:
+        return request.client.host if request.client else "unknown"
+
+
+def _abort(request: Request) -> Callable[[], None]:
+    abort: Callable[[], None] = request.scope["extensions"][ABORT_EXTENSION]["abort"]
+    return abort
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    del request
+    return PlainTextResponse(f"{error}\n", status_code=_STATUS_BY_ERROR[type(error)])

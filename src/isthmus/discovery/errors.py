@@ -1,0 +1,28 @@
+"""What can go wrong in discovery, grouped by what the caller can do about it.
+
+DiscoveryError
+├── LinkError            a call to a peer did not succeed: what is known stays, try again later
+└── RefusedError         a call of a peer is not answered
+    ├── UnknownPeerError     nobody here knows a peer of that name
+    └── ForbiddenError       the caller may not speak for that peer
+"""
+
+
+class DiscoveryError(Exception):
+    """Base of everything that this room raises."""
+
+
+class LinkError(DiscoveryError):
+    """A call did not succeed; the text is an HTTP status line or the cause in words, fit for a resource's status."""
+
+
+class RefusedError(DiscoveryError):
+    """A call is not answered; the text may be told to the caller."""
+
+
+class UnknownPeerError(RefusedError):
+    """There is no ServiceMeshPeer of that name here."""
+
+
+class ForbiddenError(RefusedError):
+    """The caller's identity is not the one that may speak for the peer."""

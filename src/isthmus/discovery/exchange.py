@@ -1,0 +1,217 @@
+"""One HTTP call to a peer through our own egress gateway, on a connection of its own.
+
+Why not the HTTP client that the rest of the project uses: this server is known by its SPIFFE id, which has to be
+checked after the handshake and before the request is sent, and a client with a pool has no place for that. h11 does
+the protocol; here is only what moves its bytes. Source: docs/protocol.md §1 (path of a discovery request).
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import h11
+
+from isthmus.discovery.errors import LinkError
+from isthmus.discovery.tls import peer_identity
+from isthmus.federation.plan import Endpoint
+from isthmus.identity import InvalidCertificateError, SpiffeId
+
+CONNECT_TIMEOUT_S: Final = 5.0
+HEADERS_TIMEOUT_S: Final = 15.0
+"""Longer than the gateways take to find out that the peer does not answer: their 503 says more than our time-out."""
+MAX_HEADERS_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How calls for one peer travel: to which gateway, and with which headers it tells that peer from others."""
+
+    peer: str
+    authority: str
+    """``<egress>.<namespace>.svc.<cluster domain>:8188``, what the call's URL would name."""
+    discovery_name: str
+    """``discovery.<namespace>.svc.<peer>.local``."""
+    remote_checksum: int
+    gateway: SpiffeId
+    """Who must answer: the egress gateway's service account."""
+    endpoints: Callable[[], Sequence[Endpoint]]
+    """Where the gateway's pods are now; asked at each call."""
+    context: Callable[[], ssl.SSLContext]
+    """Our certificate and roots (``tls.client_context``); asked at each call, so that a renewed one is used."""
+
+    def request(self, path: str) -> h11.Request:
+        headers = [
+            ("host", self.authority),
+            ("discovery-service", self.discovery_name),
+            ("remote", str(self.remote_checksum)),
+            ("accept", "application/json"),
+            ("user-agent", "isthmus"),
+            ("connection", "close"),
+        ]
+        return h11.Request(method="GET", target=path, headers=headers)
+
+
+class Answer:
+    """The answer to a call whose headers have come; the body is read by one reader."""
+
+    def __init__(self, head: h11.Response, stream: "_Stream") -> None:
+        self._head = head
+        self._stream = stream
+
+    @property
+    def status(self) -> int:
+        return self._head.status_code
+
+    @property
+    def status_line(self) -> str:
+        """``503 Service Unavailable``."""
+        phrase = self._head.reason.decode("ascii", "replace").strip() or _phrase(self.status)
+        return f"{self.status} {phrase}".strip()
+
+    def header(self, name: str) -> str | None:
+        """The value of a header (``name`` in lower case), if it is there."""
+        values = (value for key, value in self._head.headers if key == name.encode())
+        value = next(values, None)
+        return None if value is None else value.decode("ascii", "replace")
+
+    async def read_some(self) -> bytes:
+        """Some more of the body, at most 64 KiB at once; empty at its end.
+
+        Raises LinkError: the connection broke before the end of the body.
+        """
+        event = await self._stream.next_event()
+        return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+    async def read_all(self, *, limit: int, timeout_s: float) -> bytes:
+        """The whole body; raises LinkError: it is longer than ``limit`` bytes, takes too long, or breaks off."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while some := await self.read_some():
+                    body += some
+                    if len(body) > limit:
+                        raise LinkError(f"the peer's answer is longer than {limit} bytes")
+        except TimeoutError as error:
+            raise LinkError(f"the peer's answer took more than {timeout_s:g} s") from error
+        return bytes(body)
+
+
+@asynccontextmanager
+async def call(route: Route, path: str, *, attempt: int = 0) -> AsyncIterator[Answer]:
+    """Send ``GET path`` and wait for the headers of the answer, whatever its status.
+
+    ``attempt`` chooses among the gateway's pods. The connection is closed at the end of the block, at once.
+    Raises LinkError: no answer, for a reason that its text tells.
+    """
+    stream = await _connect(route, _choose(route, attempt))
+    try:
+        yield Answer(await _send(stream, route.request(path)), stream)
+    finally:
+        stream.abort()
+
+
+def _choose(route: Route, attempt: int) -> Endpoint:
+    endpoints = sorted(route.endpoints())
+    if not endpoints:
+        raise LinkError(f"the egress gateway {route.authority} has no address: is its pod running?")
+    return endpoints[attempt % len(endpoints)]
+
+
+async def _connect(route: Route, endpoint: Endpoint) -> "_Stream":
+    where = f"the egress gateway at {endpoint.host}:{endpoint.port}"
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=route.context())
+    except TimeoutError as error:
+        raise LinkError(f"no connection to {where} within {CONNECT_TIMEOUT_S:g} s") from error
+    except OSError as error:
+        raise LinkError(f"no connection to {where}: {_cause(error)}") from error
+    stream = _Stream(reader, writer, where)
+    try:
+        identity = peer_identity(writer.get_extra_info("ssl_object"))
+    except InvalidCertificateError as error:
+        stream.abort()
+        raise LinkError(f"{where} cannot prove who it is: {error}") from error
+    if identity != route.gateway:
+        stream.abort()
+        raise LinkError(f"{where} is {identity}, expected {route.gateway}")
+    return stream
+
+
+async def _send(stream: "_Stream", request: h11.Request) -> h11.Response:
+    try:
+        async with asyncio.timeout(HEADERS_TIMEOUT_S):
+            await stream.send(request)
+            event = await stream.next_event()
+            while isinstance(event, h11.InformationalResponse):
+                event = await stream.next_event()
+    except TimeoutError as error:
+        raise LinkError(f"no answer through {stream.where} within {HEADERS_TIMEOUT_S:g} s") from error
+    if not isinstance(event, h11.Response):
+        raise LinkError(f"{stream.where} did not answer: {type(event).__name__}")
+    return event
+
+
+class _Stream:
+    """h11 on an asyncio connection; every failure is a LinkError."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.where: Final = where
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADERS_BYTES)
+
+    async def send(self, request: h11.Request) -> None:
+        self._writer.write(self._http.send(request) or b"")
+        self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise LinkError(f"the connection to {self.where} broke: {_cause(error)}") from error
+
+    async def next_event(self) -> h11.Event:
+        try:
+            while True:
+                event = self._http.next_event()
+                if isinstance(event, h11.Event):
+                    return event
+                self._http.receive_data(await self._read())
+        except h11.RemoteProtocolError as error:
+            raise LinkError(f"the connection through {self.where} broke off: {error}") from error
+        except OSError as error:
+            raise LinkError(f"the connection to {self.where} broke: {_cause(error)}") from error
+
+    async def _read(self) -> bytes:
+        data = await self._reader.read(_READ_BYTES)
+        if not data and self._http.their_state is h11.SEND_RESPONSE:
+            raise LinkError(f"{self.where} closed the connection instead of answering")
+        return data
+
+    def abort(self) -> None:
+        """Close without a word: nothing of ours is under way, and a peer that is stuck must not hold us."""
+        self._writer.transport.abort()
+
+
+def _cause(error: OSError) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        case _ if error.errno:
+            return os.strerror(error.errno).lower()  # asyncio's own text names the address once more instead
+        case _:
+            return (str(error) or type(error).__name__).lower()
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,82 @@
+"""What is told of a link, and to whom: the listener, and the log with one line per change of state."""
+
+from typing import Protocol
+
+import structlog
+
+from isthmus.federation.peer_view import Action, Changed, Rejected, Synced
+
+log = structlog.get_logger(__name__)
+
+
+class PeerListener(Protocol):
+    """The port of the client: who wants to know of the link. Every method is called in its loop and returns at once."""
+
+    def watch_connected(self) -> None:
+        """The watch is open."""
+
+    def watch_failed(self, cause: str) -> None:
+        """The watch ended, or could not be opened: an HTTP status line, or the cause in words.
+
+        Not told again for attempts that fail for the same cause as the one before.
+        """
+
+    def got_event(self) -> None:
+        """The peer told of a change."""
+
+    def got_list(self) -> None:
+        """The peer's list was fetched and accepted."""
+
+    def services_changed(self, hostnames: frozenset[str]) -> None:
+        """These exported hostnames are other services now, or new, or gone; see ``PeerClient.known``."""
+
+
+class LinkReport:
+    """Tells the listener and the log; leaves out what says nothing new."""
+
+    def __init__(self, peer: str, listener: PeerListener) -> None:
+        self._listener = listener
+        self._log = log.bind(peer=peer)
+        self._is_connected = False
+        self._cause = ""
+        self._is_doubt_told = False
+
+    def connected(self, heartbeat_s: float | None) -> None:
+        """The watch is open; ``heartbeat_s`` is None for a peer that promises none."""
+        self._is_connected, self._is_doubt_told = True, False
+        self._log.info("peer connected", heartbeat_s=heartbeat_s)
+        self._listener.watch_connected()
+
+    def failed(self, cause: str) -> None:
+        """The watch ended, or an attempt to open it did not succeed."""
+        if self._is_connected or cause != self._cause:
+            self._log.info("peer disconnected" if self._is_connected else "peer unreachable", cause=cause)
+            self._listener.watch_failed(cause)
+        self._is_connected, self._cause = False, cause
+
+    def got_event(self) -> None:
+        """The peer told of a change, whatever became of it."""
+        self._listener.got_event()
+
+    def list_failed(self, cause: str) -> None:
+        """A list could not be fetched, though the watch is open."""
+        self._doubt(f"the service list could not be fetched: {cause}")
+
+    def decided(self, action: Action) -> None:
+        """What came of something that the peer said."""
+        match action:
+            case Synced():
+                self._is_doubt_told = False
+                self._listener.got_list()
+            case Changed(hostnames):
+                self._listener.services_changed(hostnames)
+            case Rejected(reason):
+                self._doubt(reason)
+            case _:
+                pass  # for the link itself
+
+    def _doubt(self, reason: str) -> None:
+        # Once, until a list has been accepted: a peer that talks nonsense does so line after line.
+        if not self._is_doubt_told:
+            self._log.info("peer not understood, what was known of it is kept", reason=reason)
+        self._is_doubt_told = True
