@@ -65,16 +65,18 @@ class ServiceProxy:
     async def _listen(self, service: Service, frontend: Frontend, backends: tuple[Backend, ...]) -> None:
         if self._group is None:
             raise RuntimeError("Opening a Service's address: the proxy does not run")
-        kind = UdpForward if frontend.protocol == "UDP" else TcpForward
+        forward = (UdpForward if frontend.protocol == "UDP" else TcpForward)(frontend, backends)
         try:
-            forward = kind(frontend, backends)
+            forward.listen()
         except PermissionError:
+            forward.close()
             message = (
                 f"Listening on {frontend.address}:{frontend.port} is not allowed to this user (ports below "
                 "net.ipv4.ip_unprivileged_port_start); use a higher port"
             )
             await self._events.record(service, reason="PortNotAllowed", message=message, warning=True)
         except OSError as error:
+            forward.close()
             message = f"Listening on {frontend.address}:{frontend.port} failed: {error.strerror}"
             await self._events.record(service, reason="PortNotAvailable", message=message, warning=True)
             raise
@@ -89,3 +91,4 @@ class ServiceProxy:
         opened = self._open.pop(frontend)
         opened.task.cancel()
         await asyncio.wait([opened.task])
+        opened.forward.close()

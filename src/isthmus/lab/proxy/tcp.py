@@ -27,26 +27,26 @@ class TcpForward:
     """One listening address."""
 
     def __init__(self, frontend: Frontend, backends: tuple[Backend, ...]) -> None:
-        """Bind and listen. Raises OSError if the address is taken, PermissionError for a port that is not allowed."""
         self.backends = backends
+        self._frontend = frontend
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((frontend.address, frontend.port))
-            self._socket.listen(BACKLOG)
-        except OSError:
-            self._socket.close()
-            raise
+
+    def listen(self) -> None:
+        """Bind and listen. Raises OSError if the address is taken, PermissionError for a port that is not allowed."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((self._frontend.address, self._frontend.port))
+        self._socket.listen(BACKLOG)
+
+    def close(self) -> None:
+        """Stop listening; after :meth:`run` has ended."""
+        self._socket.close()
 
     async def run(self, connections: asyncio.TaskGroup) -> None:
         """Accept until cancelled. Connections live in ``connections``: they outlive the address."""
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                client, address = await loop.sock_accept(self._socket)
-                connections.create_task(self._serve(client, address[0]), name=f"forward {address[0]}")
-        finally:
-            self._socket.close()
+        while True:
+            client, address = await loop.sock_accept(self._socket)
+            connections.create_task(self._serve(client, address[0]), name=f"forward {address[0]}")
 
     async def _serve(self, client: socket.socket, source: str) -> None:
         try:

@@ -19,15 +19,18 @@ class UdpForward:
     """One listening address."""
 
     def __init__(self, frontend: Frontend, backends: tuple[Backend, ...]) -> None:
-        """Bind. Raises OSError if the address is taken, PermissionError for a port that is not allowed."""
         self.backends = backends
+        self._frontend = frontend
         self._clients: dict[Address, _Client] = {}
         self._socket = _datagram_socket()
-        try:
-            self._socket.bind((frontend.address, frontend.port))
-        except OSError:
-            self._socket.close()
-            raise
+
+    def listen(self) -> None:
+        """Bind. Raises OSError if the address is taken, PermissionError for a port that is not allowed."""
+        self._socket.bind((self._frontend.address, self._frontend.port))
+
+    def close(self) -> None:
+        """Stop listening; after :meth:`run` has ended."""
+        self._socket.close()
 
     async def run(self, _connections: asyncio.TaskGroup) -> None:
         """Forward until cancelled; there are no connections that could outlive it."""
@@ -41,7 +44,6 @@ class UdpForward:
             loop.remove_reader(self._socket.fileno())
             for client in list(self._clients.values()):
                 client.close()
-            self._socket.close()
 
     def _receive(self) -> None:
         while True:

@@ -1,0 +1,96 @@
+"""The clusters of a machine: their folders and their addresses."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from isthmus.lab.clusters import ClusterError, ClusterFolder, ClusterPlan, ClusterRunningError, folders, other_zones
+
+
+def test_the_first_start_fixes_what_a_cluster_is(tmp_path: Path) -> None:
+    """Block and domain are chosen once; later starts find them."""
+    first = ClusterFolder(tmp_path, "red").prepare(apps_domain=None)
+    assert first.apps_domain == "apps.red.test"
+    assert ClusterFolder(tmp_path, "red").prepare(apps_domain=None) == first
+    assert ClusterFolder(tmp_path, "red").plan() == first
+    with pytest.raises(ClusterError, match=r"it has been made with apps\.red\.test; delete it first"):
+        ClusterFolder(tmp_path, "red").prepare(apps_domain="other.test")
+
+
+@pytest.mark.parametrize("template", ["apps.{name}.lab", "apps.<name>.lab"])
+def test_apps_domain_template(tmp_path: Path, template: str) -> None:
+    """The template's ``{name}`` (or ``<name>``) is the cluster's."""
+    assert ClusterFolder(tmp_path, "red").prepare(apps_domain=template).apps_domain == "apps.red.lab"
+
+
+def test_clusters_do_not_meet(tmp_path: Path) -> None:
+    """No address belongs to two clusters, and all are loopback addresses."""
+    plans = [ClusterFolder(tmp_path, f"c{number}").prepare(apps_domain=None) for number in range(12)]
+    ranges = [network for p in plans for network in (p.range(0), p.pods, p.services, p.load_balancers)]
+    assert all(network.is_loopback for network in ranges)
+    assert len({int(network.network_address) for network in ranges}) == len(ranges)
+    assert [folder.name for folder in folders(tmp_path)] == sorted(p.name for p in plans)
+
+
+def test_addresses() -> None:
+    """An address says whose it is."""
+    plan = ClusterPlan(name="red", block=24, apps_domain="apps.red.test")
+    assert (plan.address, plan.server, tuple(plan.dns)) == (
+        "127.24.0.1",
+        "https://127.24.0.1:6443",
+        ("127.24.0.1", 10053),
+    )
+    assert (str(plan.pods), str(plan.services), str(plan.load_balancers)) == (
+        "127.25.0.0/16",
+        "127.26.0.0/16",
+        "127.27.0.0/16",
+    )
+
+
+def test_zones_of_the_others(tmp_path: Path) -> None:
+    """A cluster knows the zones of the others, not its own among them."""
+    ClusterFolder(tmp_path, "red").prepare(apps_domain=None)
+    green = ClusterFolder(tmp_path, "green").prepare(apps_domain=None)
+    assert other_zones(tmp_path, "red") == [("apps.green.test", green.dns)]
+
+
+@pytest.mark.parametrize("name", ["", "Red", "a b", "../x", "-a", "a" * 50, "a\n"])
+def test_names_that_are_refused(tmp_path: Path, name: str) -> None:
+    """A name is a DNS label, so that it can be a folder, a context and a domain."""
+    with pytest.raises(ClusterError, match="expected up to 40 lower-case letters"):
+        ClusterFolder(tmp_path, name)
+
+
+def test_one_process_a_cluster(tmp_path: Path) -> None:
+    """Who runs a cluster is known as long as it does, and nobody else can."""
+    folder = ClusterFolder(tmp_path, "red")
+    folder.prepare(apps_domain=None)
+    assert folder.pid() is None
+    hold = folder.hold()
+    assert folder.pid() == os.getpid()
+    with pytest.raises(ClusterRunningError, match=f"process {os.getpid()} runs it already"):
+        folder.hold()
+    assert not folder.ready()
+    folder.mark_ready()
+    assert folder.ready()
+    os.close(hold)
+    assert folder.pid() is None
+    assert not folder.ready()
+
+
+def test_only_the_owner_can_read(tmp_path: Path) -> None:
+    """A cluster's folder is nobody else's business."""
+    folder = ClusterFolder(tmp_path, "red")
+    folder.prepare(apps_domain=None)
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+def test_a_damaged_record(tmp_path: Path) -> None:
+    """A record that can't be read is an error that says what to do."""
+    folder = ClusterFolder(tmp_path, "red")
+    folder.prepare(apps_domain=None)
+    (folder.path / "cluster.json").write_text('{"name": "red"')
+    with pytest.raises(ClusterError, match="delete the cluster and make it anew"):
+        folder.plan()
