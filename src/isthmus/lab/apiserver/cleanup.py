@@ -17,7 +17,6 @@ from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.kinds.custom import RESOURCE as DEFINITIONS
 from isthmus.lab.apiserver.objects import Object, Stored, metadata
 from isthmus.lab.apiserver.rest.services import Services
-from isthmus.lab.apiserver.storage import Watcher
 
 log = structlog.get_logger("isthmus.lab.apiserver")
 
@@ -35,8 +34,8 @@ async def clean_definitions(services: Services) -> None:
                 for stored in state.listed(DEFINITIONS):
                     if stored.key.name not in cleaning and _is_leaving(stored):
                         cleaning.add(stored.key.name)
-                        task = group.create_task(_clean(services, stored), name=f"remove definition {stored.key.name}")
-                        task.add_done_callback(lambda _, name=stored.key.name: cleaning.discard(name))
+                        work = _clean_once(services, stored, cleaning)
+                        group.create_task(work, name=f"remove definition {stored.key.name}")
                 await watcher.wait_events(LOOK_EVERY_S)
     finally:
         state.unwatch(watcher)
@@ -45,6 +44,13 @@ async def clean_definitions(services: Services) -> None:
 def _is_leaving(stored: Stored) -> bool:
     meta = metadata(stored.object())
     return "deletionTimestamp" in meta and CLEANUP in (meta.get("finalizers") or ())
+
+
+async def _clean_once(services: Services, stored: Stored, cleaning: set[str]) -> None:
+    try:
+        await _clean(services, stored)
+    finally:
+        cleaning.discard(stored.key.name)
 
 
 async def _clean(services: Services, stored: Stored) -> None:

@@ -98,13 +98,13 @@ def _own(merged: Object, application: Application, wanted: Leaves, *, others: li
 
 
 def _abandoned(mine: Entry | None, others: list[Entry], wanted: Leaves) -> list[Path]:
-    """What the manager applied before and doesn't any more, and nobody else owns; deepest first."""
+    """What the manager applied before and doesn't any more, and nobody else owns; whole items first."""
     if mine is None:
         return []
     owned = frozenset().union(*(entry.fields for entry in others))
     gone = [path for path in mine.fields - wanted.keys() if path not in owned]
     kept = [*wanted, *owned]
-    return sorted((path for path in gone if not _holds(path, kept)), key=len, reverse=True)
+    return sorted((path for path in gone if not _holds(path, kept)), key=len)
 
 
 def _holds(path: Path, kept: list[Path]) -> bool:
@@ -170,7 +170,7 @@ def _remove(obj: Any, path: Path, topology: Topology) -> None:
         nodes.append(below)
     for depth in range(len(nodes) - 1, -1, -1):
         _drop(nodes[depth], path[depth], topology.shape(path[:depth], nodes[depth]))
-        if nodes[depth] != {} or depth == 0:
+        if nodes[depth] or depth == 0:
             return
 
 

@@ -16,11 +16,10 @@ from isthmus.lab.apiserver.kinds.resource import Cell, Column
 from isthmus.lab.apiserver.objects import encode_json
 
 _STEP = re.compile(
-    r"\.([A-Za-z_$][\w$-]*)"
+    r"\.((?:[^.\[\\'\"]|\\.)+)"
     r"|\.?\[['\"]([^'\"]+)['\"]\]"
     r"|\[(\d+|\*)\]"
     r"|\[\?\(@\.([\w.-]+)\s*==\s*['\"]?([^'\"\)]*)['\"]?\)\]"
-    r"|\.((?:[^.\[\\]|\\.)+)"
 )
 
 
@@ -40,12 +39,12 @@ def parse_json_path(text: str) -> list[tuple[str, str, str]]:
 
 
 def _step(match: re.Match[str]) -> tuple[str, str, str]:
-    name, quoted, index, left, right, escaped = match.groups()
+    name, quoted, index, left, right = match.groups()
     if index is not None:
         return ("index", index, "")
     if left is not None:
         return ("filter", left, right)
-    return ("field", name or quoted or escaped.replace("\\", ""), "")
+    return ("field", quoted or name.replace("\\", ""), "")
 
 
 def follow(steps: Sequence[tuple[str, str, str]], obj: Any) -> list[Any]:

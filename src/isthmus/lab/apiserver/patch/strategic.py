@@ -6,6 +6,7 @@ The lists that merge by a key are a table, by the place of the list in its kind.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from isthmus.lab.apiserver.errors import bad_request
@@ -131,9 +132,11 @@ def _reorder(merged: dict[str, Any], patch: dict[str, Any], path: tuple[str, ...
         key = merge_key((*path, field))
         wanted = [one.get(key) if isinstance(one, dict) and key else one for one in order]
         places = {_hashable(value): place for place, value in enumerate(wanted)}
-        merged[field].sort(
-            key=lambda one: places.get(_hashable(one.get(key) if isinstance(one, dict) else one), len(places))
-        )
+        merged[field] = sorted(merged[field], key=partial(_place, key=key, places=places))
+
+
+def _place(item: Any, *, key: str | None, places: dict[str, int]) -> int:
+    return places.get(_hashable(item.get(key) if isinstance(item, dict) else item), len(places))
 
 
 def _hashable(value: Any) -> str:
