@@ -46,8 +46,15 @@ def _headed(document: Any) -> Any:
 
 
 class _Plain(yaml.SafeDumper):
-    """YAML without anchors."""
+    """YAML without anchors; texts of several lines as such."""
 
     def ignore_aliases(self, data: object) -> bool:
         del data
         return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Plain.add_representer(str, _Plain.represent_str)

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
 from isthmus.envoy import tls
 from isthmus.envoy.endpoint import load_assignment
-from isthmus.envoy.message import ADS, seconds
+from isthmus.envoy.message import ADS, packed, seconds
 from isthmus.federation.names import outbound_sni
 from isthmus.federation.plan import ControlPlane, Endpoint, ExportTarget, ImportedPort, RemotePeer
 
@@ -29,6 +30,21 @@ _KEEPALIVE = {
     }
 }
 """A silent link is given up after 30 s, so that a black hole does not hold connections for ever."""
+
+
+_STATIC: dict[str, Any] = {"type": cluster_pb2.Cluster.STATIC}
+_BY_NAME: dict[str, Any] = {
+    "cluster_type": {
+        "name": "envoy.clusters.dns",
+        "typed_config": packed(
+            dns_cluster_pb2.DnsCluster(
+                respect_dns_ttl=True,
+                dns_lookup_family="V4_PREFERRED",
+                dns_failure_refresh_rate={"base_interval": seconds(1), "max_interval": seconds(5)},
+            )
+        ),
+    }
+}
 
 
 def discovery_cluster_name(peer: str) -> str:
@@ -78,17 +94,13 @@ def exported(server_name: str, target: ExportTarget) -> Any:
 def _to(name: str, endpoints: Iterable[Endpoint], transport_socket: dict[str, Any]) -> Any:
     """A cluster of the given endpoints; names among them are resolved again as their TTL says, and all are used."""
     listed = sorted(set(endpoints))
-    named = any(not _is_ip(endpoint.host) for endpoint in listed)
     return cluster_pb2.Cluster(
         name=name,
-        type=cluster_pb2.Cluster.STRICT_DNS if named else cluster_pb2.Cluster.STATIC,
         connect_timeout=_CONNECT_TIMEOUT,
         load_assignment=load_assignment(name, listed),
-        dns_lookup_family=cluster_pb2.Cluster.V4_PREFERRED,
-        respect_dns_ttl=named,
-        dns_failure_refresh_rate={"base_interval": seconds(1), "max_interval": seconds(5)} if named else None,
         transport_socket=transport_socket,
         upstream_connection_options=_KEEPALIVE,
+        **(_STATIC if all(_is_ip(endpoint.host) for endpoint in listed) else _BY_NAME),
     )
 
 

@@ -19,12 +19,12 @@ def trust_secret(name: str, bundles: Iterable[TrustBundle]) -> Any:
     Bundles of one trust domain (two peers that share it) are joined. The caller does not ask for a secret without any
     bundle: Envoy refuses one, and a listener that trusts nobody must not exist.
     """
-    roots: dict[str, set[bytes]] = {}
+    roots: dict[str, set[str]] = {}
     for bundle in bundles:
-        roots.setdefault(bundle.trust_domain.name, set()).add(bundle.pem())
+        roots.setdefault(bundle.trust_domain.name, set()).add(bundle.pem().decode())
     domains = [
         tls_spiffe_validator_config_pb2.SPIFFECertValidatorConfig.TrustDomain(
-            name=domain, trust_bundle={"inline_bytes": b"".join(sorted(pems))}
+            name=domain, trust_bundle={"inline_string": "".join(sorted(pems))}
         )
         for domain, pems in sorted(roots.items())
     ]
