@@ -230,6 +230,11 @@ class Convergence(RuleBasedStateMachine):
         self.lazy.pop(name, None)
         self.table.invalidate(CLUSTER, [name])
 
+    @rule(lazy=st.dictionaries(NAMES, st.sampled_from(["5", "6"])))
+    def replace_what_makes_them(self, lazy: dict[str, str]) -> None:
+        self.lazy = lazy
+        self.table.refresh(CLUSTER)
+
     @rule(name=NAMES)
     def subscribe(self, name: str) -> None:
         self.named.add(name)

@@ -1,6 +1,7 @@
 """``isthmus demo``: two meshes on this machine, federated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,9 @@ def demo(
     output: Annotated[
         Literal["text", "json"], typer.Option("--output", "-o", help="text, or one JSON object.")
     ] = "text",
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the clusters, kept at the end; by default one that is removed.")
+    ] = None,
     repository: Annotated[
         Path | None, typer.Option(help="Where the folders examples and deploy are; by default this checkout.")
     ] = None,
@@ -25,13 +29,12 @@ def demo(
     Runs until Ctrl-C, which leaves nothing behind. Exits with 1 unless all of it worked.
     """
     import asyncio
-    import tempfile
 
     from isthmus.cli.stopping import until_stopped
     from isthmus.demo import CommandError, Settings
 
-    with tempfile.TemporaryDirectory(prefix="isthmus-demo-", ignore_cleanup_errors=True) as folder:
-        settings = Settings(_repository(repository), Path(folder), _kubectl())
+    with _folder(data_dir) as folder:
+        settings = Settings(_repository(repository), folder, _kubectl())
         worked: list[bool] = []
         try:
             asyncio.run(until_stopped(_demonstrate(settings, once=once, output=output, worked=worked.append)))
@@ -56,6 +59,18 @@ async def _demonstrate(settings: "Settings", *, once: bool, output: str, worked:
             typer.echo(report.to_json())
         if not once:
             await asyncio.Event().wait()
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    import tempfile
+
+    if given is not None:
+        given.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield given.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="isthmus-demo-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def _progress(what: str, seconds: float) -> None:

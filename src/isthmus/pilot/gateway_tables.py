@@ -65,16 +65,19 @@ class Pods:
         """Take another role, or none: what belonged to the former one is withdrawn."""
         self._role = role
         for bind_address, table in self._tables.items():
-            for kind in message.ORDER:
-                table.replace(kind, [])
-            if role is not None:
+            if role is None:
+                for kind in message.ORDER:
+                    table.replace(kind, [])
+            else:
                 role.fill(table, bind_address)
+            _refresh(table)
 
     def refill(self) -> None:
         """The role's plan is another now."""
         if self._role is not None:
             for bind_address, table in self._tables.items():
                 self._role.fill(table, bind_address)
+                _refresh(table)
 
     def invalidate(self, type_url: str, names: Iterable[str]) -> None:
         """Resources that are made on demand may be others now."""
@@ -155,7 +158,6 @@ class Egress:
         if plan.peers != self._plan.peers:
             self._plan = plan
             self._pods.refill()
-            self._pods.invalidate(message.CLUSTER, [cluster.import_cluster_name(port) for port in self._imports])
 
     def put_import(self, port: ImportedPort) -> None:
         """An imported port is new, or another than it was."""
@@ -189,6 +191,11 @@ class Egress:
         port = self._imports.get(int(number)) if known else None
         peer = next((peer for peer in self._plan.peers if port is not None and peer.name == port.peer), None)
         return None if port is None or peer is None else resource(cluster.imported(port, peer))
+
+
+def _refresh(table: ResourceTable) -> None:
+    for kind in (message.CLUSTER, message.ENDPOINTS):
+        table.refresh(kind)
 
 
 def resource(built: Any) -> Resource:

@@ -103,7 +103,7 @@ class _Session:
         finally:
             stop_listening()
 
-    def _changed(self, type_url: str, names: tuple[str, ...]) -> None:
+    def _changed(self, type_url: str, names: tuple[str, ...] | None) -> None:
         if self._stream.changed(type_url, names):
             self._news.set()
 

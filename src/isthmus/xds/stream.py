@@ -51,8 +51,8 @@ class DeltaStream:
             raise SubscriptionLimitError(f"more than {MAX_SUBSCRIPTIONS} names subscribed to, last {request.type_url}")
         return rejection
 
-    def changed(self, type_url: str, names: Iterable[str]) -> bool:
-        """Note that resources may have changed; tell whether there may be something to send."""
+    def changed(self, type_url: str, names: Iterable[str] | None) -> bool:
+        """Note that resources (None: any of the type) may have changed; tell whether there may be something to send."""
         subscription = self._subscriptions.get(type_url)
         return subscription is not None and subscription.changed(names, self._view)
 

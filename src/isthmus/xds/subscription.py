@@ -52,8 +52,10 @@ class Subscription:
                 self._forced.add(name)
                 self._mark((name,))
 
-    def changed(self, names: Iterable[str], view: ResourceView) -> bool:
-        """Note that these resources may have changed; tell whether the client cares about any of them."""
+    def changed(self, names: Iterable[str] | None, view: ResourceView) -> bool:
+        """Note that these resources (None: any) may have changed; tell whether the client cares about any of them."""
+        if names is None:
+            names = self.names | self.sent.keys()
         wanted = [name for name in names if name in self.sent or self._wants(name, view)]
         self._mark(wanted)
         return bool(wanted)

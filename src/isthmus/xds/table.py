@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from isthmus.xds.resource import Resource
 
-Listener = Callable[[str, tuple[str, ...]], object]
-"""Is called with a type URL and the names that may have changed."""
+Listener = Callable[[str, tuple[str, ...] | None], object]
+"""Is called with a type URL and the names that may have changed, None for any."""
 
 OnDemand = Callable[[str], Resource | None]
 """Makes the resource of that name, or None where there is none."""
@@ -59,6 +59,11 @@ class ResourceTable:
     def invalidate(self, type_url: str, names: Iterable[str]) -> None:
         """Say that resources which are made on demand may have changed."""
         self._tell(type_url, tuple(names))
+
+    def refresh(self, type_url: str) -> None:
+        """Say that any resource which is made on demand may have changed: what makes them is another now."""
+        for listener in list(self._listeners.values()):
+            listener(type_url, None)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` on each change from now on; returns the function that ends it."""
