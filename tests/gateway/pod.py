@@ -218,9 +218,11 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def running_pod(control_plane: Pilot, address: str, **options: str) -> AsyncIterator[Pod]:
+async def running_pod(
+    control_plane: Pilot, address: str, directory: Path | None = None, /, **options: str
+) -> AsyncIterator[Pod]:
     """Start the command; at the end it is killed if it still runs, and its Envoy with it."""
-    with short_folder() as folder:
+    with short_folder() if directory is None else contextlib.nullcontext(directory) as folder:
         mesh = control_plane.mesh
         (folder / "root-cert.pem").write_bytes(mesh.authority.root_cert_pem)
         (folder / "token").write_text(mesh.tokens.token("red-mesh-system", f"{NAME}-service-account"))

@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 from datetime import timedelta
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -105,6 +106,18 @@ async def test_the_private_directory_is_private() -> None:
         assert {path.name for path in private.iterdir()} == {"admin.sock", "sds.sock", "bootstrap.json"}
         assert "PRIVATE KEY" not in (private / "bootstrap.json").read_text()
         assert "PRIVATE KEY" not in (pod.folder / "output").read_text()
+
+
+async def test_a_directory_with_a_long_name_is_no_hindrance(tmp_path: Path) -> None:
+    """A temporary directory below a home is longer than a Unix socket's name may be."""
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    async with pilot_with_listener().serve() as pilot, running_pod(pilot, POD, folder) as pod:
+        await pod.wait_ready()
+        assert (await get(POD, 15090, "/stats/prometheus"))[0] == 200
+        pod.process.terminate()
+        assert await pod.process.wait() == 0
+        assert not list(folder.glob("isthmus-*"))
 
 
 async def test_a_certificate_is_renewed_under_traffic() -> None:

@@ -14,7 +14,7 @@ from tests.gateway.settings import SETTINGS
 from isthmus.gateway.bootstrap import Sockets, bootstrap, bootstrap_json
 from isthmus.gateway.settings import GatewaySettings
 
-SOCKETS = Sockets(Path("/tmp/isthmus-gateway"))  # noqa: S108  (a name in a golden file)
+SOCKETS = Sockets(Path())
 VARIANTS = {
     "bootstrap": SETTINGS,
     "bootstrap-system-dns": replace(SETTINGS, dns_server=None),

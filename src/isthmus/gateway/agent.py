@@ -5,8 +5,10 @@ drains and ends, the rest goes. Whatever ends the agent, Envoy ends with it.
 """
 
 import asyncio
+import os
 import tempfile
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 
 from isthmus.ca import CertificateClient, channel_target
@@ -19,9 +21,6 @@ from isthmus.gateway.root_file import RootFile
 from isthmus.gateway.sds import LocalSecrets
 from isthmus.gateway.settings import GatewaySettings
 from isthmus.identity import TrustBundle, X509Svid
-
-# sockaddr_un has room for 108 bytes, the last a zero; the longest name in the directory takes 11.
-MAX_DIRECTORY_BYTES = 96
 
 
 class Agent:
@@ -43,8 +42,9 @@ class Agent:
         """
         async with AsyncExitStack() as stack:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="isthmus-"))
-            sockets = Sockets(_checked(Path(directory)))
-            envoy, admin = self._envoy(sockets), Admin(sockets.admin)
+            sockets = Sockets(stack.enter_context(_short_name(directory)))
+            admin = Admin(sockets.admin)
+            envoy = self._envoy(Path(directory), admin)
             await stack.enter_async_context(self._probe(envoy, admin))
             await stack.enter_async_context(self._secrets.serve(sockets.sds))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -53,12 +53,13 @@ class Agent:
             tasks.create_task(self._renewal.run(), name="renew the certificate")
             tasks.create_task(self._run_envoy(envoy), name="run envoy")
 
-    def _envoy(self, sockets: Sockets) -> EnvoyProcess:
+    def _envoy(self, directory: Path, admin: Admin) -> EnvoyProcess:
+        """Envoy runs in ``directory`` and names the sockets relative to it."""
         settings = self._settings
-        config = sockets.directory / "bootstrap.json"
-        config.write_text(bootstrap_json(bootstrap(settings, sockets, json_log=self._json_log)))
-        command = envoy_command(self._envoy_path, config, settings)
-        return EnvoyProcess(command, Admin(sockets.admin), drain_time_s=settings.drain_time_s)
+        config = directory / "bootstrap.json"
+        config.write_text(bootstrap_json(bootstrap(settings, Sockets(Path()), json_log=self._json_log)))
+        command = envoy_command(self._envoy_path.absolute(), config, settings)
+        return EnvoyProcess(command, admin, directory=directory, drain_time_s=settings.drain_time_s)
 
     def _probe(self, envoy: EnvoyProcess, admin: Admin) -> AbstractAsyncContextManager[int]:
         async def problem() -> str | None:
@@ -91,10 +92,17 @@ async def _envoy_problem(envoy: EnvoyProcess, admin: Admin) -> str | None:
     return None if state == "LIVE" else f"Envoy is {state}: it waits for its configuration from the pilot"
 
 
-def _checked(directory: Path) -> Path:
-    if len(str(directory).encode()) > MAX_DIRECTORY_BYTES:
-        raise OSError(f"the directory {directory} is too long for Unix sockets: set TMPDIR to a shorter one")
-    return directory
+@contextmanager
+def _short_name(directory: str) -> Iterator[Path]:
+    """A name of ``directory`` for this process that leaves room for sockets in it, however long its own name is.
+
+    The address of a Unix socket has 108 bytes at most (unix(7)); a temporary directory below a home is longer.
+    """
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def certificate_client(settings: GatewaySettings) -> CertificateClient:

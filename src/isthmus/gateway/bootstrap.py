@@ -34,7 +34,7 @@ _ADS_WITHOUT_TIMEOUT = {"ads": {}, "resource_api_version": "V3", "initial_fetch_
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """The Unix sockets in a gateway's private directory."""
+    """The Unix sockets in a gateway's private directory, by whatever name or relation one has it."""
 
     directory: Path
 

@@ -50,15 +50,15 @@ class EnvoyProcess:
         command: Sequence[str],
         admin: Admin,
         *,
+        directory: Path,
         drain_time_s: float,
         jitter: Callable[[], float] = random.random,
-        output: int = 1,
     ) -> None:
         self._command = command
         self._admin = admin
+        self._directory = directory
         self._drain_time_s = drain_time_s
         self._jitter = jitter
-        self._output = output
         self._draining = False
         self._process: asyncio.subprocess.Process | None = None
 
@@ -100,8 +100,8 @@ class EnvoyProcess:
             *(sys.executable, "-I", "-S", str(_TETHER), str(os.getpid())),
             *self._command,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self._directory,
             # Ctrl-C is for the agent, which drains first.
             process_group=0,
         )
