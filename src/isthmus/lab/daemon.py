@@ -67,11 +67,20 @@ def stop(folder: ClusterFolder) -> bool:
         return False
     _signal(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
-    while folder.pid() == pid:
+    while folder.pid() == pid or _exists(pid):
         if time.monotonic() > deadline:
             _signal(pid, signal.SIGKILL)  # the warden then ends what it runs
         time.sleep(POLL_S)
     return True
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process is there; one that has ended and waits for its parent's attention is not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
