@@ -157,6 +157,7 @@ async def test_custom_kinds_have_columns_categories_and_explanations(crontabs: K
     explained = await crontabs("explain", "crontab.spec.cronSpec")
     assert "The times." in explained
     assert "What to run, and when." in await crontabs("explain", "ct.spec")
+    assert "imagePullPolicy" in await crontabs("explain", "pod.spec.containers")
 
 
 async def test_status_and_spec_are_written_apart(crontabs: Kubectl) -> None:

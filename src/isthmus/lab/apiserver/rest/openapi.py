@@ -7,7 +7,7 @@ explain custom kinds (their schemas). Source: Kubernetes documentation, "OpenAPI
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from isthmus.lab.apiserver.kinds import Registry, Resource
@@ -52,12 +52,14 @@ def document(group: str, version: str, resources: Sequence[Resource]) -> dict[st
     paths: dict[str, Any] = {}
     for resource in resources:
         paths |= _paths(group, version, resource)
-    schemas = {_schema_name(one): _schema(one) for one in resources if one.custom}
+    schemas: dict[str, Any] = {}
+    for resource in resources:
+        schemas[_schema_name(resource)] = _schema(resource) if resource.custom else _built_in(resource, schemas)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
         "paths": paths,
-        "components": {"schemas": {**schemas, _META: _object_meta()}} if schemas else {},
+        "components": {"schemas": {**schemas, _META: _object_meta()}},
     }
 
 
@@ -93,7 +95,7 @@ def _responses(resource: Resource) -> dict[str, Any]:
 
 
 def _schema_name(resource: Resource) -> str:
-    reverse = ".".join(reversed(resource.group.split(".")))
+    reverse = ".".join(reversed((resource.group or "core").split(".")))
     return f"{reverse}.{resource.version}.{resource.kind}"
 
 
@@ -121,11 +123,32 @@ def _object_meta() -> dict[str, Any]:
 
 
 def plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema as OpenAPI v3 writes it: without this server's own marks."""
+    """A schema as OpenAPI v3 writes it: without this server's own marks, in one piece."""
+    return _rewritten(schema, plain)
+
+
+def _rewritten(schema: Mapping[str, Any], below: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     out = {name: value for name, value in schema.items() if name != "x-model"}
     if "properties" in out:
-        out["properties"] = {name: plain(one) for name, one in out["properties"].items()}
-    for below in ("items", "additionalProperties"):
-        if isinstance(out.get(below), Mapping):
-            out[below] = plain(out[below])
+        out["properties"] = {name: below(one) for name, one in out["properties"].items()}
+    for name in ("items", "additionalProperties"):
+        if isinstance(out.get(name), Mapping):
+            out[name] = below(out[name])
     return out or {"type": "object"}
+
+
+def _built_in(resource: Resource, schemas: dict[str, Any]) -> dict[str, Any]:
+    """A built-in kind's schema; the types it is made of are put beside it, each once."""
+
+    def referred(schema: Mapping[str, Any]) -> dict[str, Any]:
+        name = schema.get("x-model")
+        if name is None:
+            return _rewritten(schema, referred)
+        place = f"io.k8s.api.{name}"
+        if place not in schemas:
+            schemas[place] = {}
+            schemas[place] = _rewritten(schema, referred)
+        return {"description": "", "allOf": [{"$ref": f"#/components/schemas/{place}"}]}
+
+    schema = _rewritten(builtin_schema(resource.group, resource.version, resource.kind), referred)
+    return {**schema, "x-kubernetes-group-version-kind": [_gvk(resource)]}

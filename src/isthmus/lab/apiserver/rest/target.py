@@ -72,7 +72,7 @@ def verb_of(method: str, target: Target, *, watching: bool) -> str:
     verb = {
         "GET": "get" if one else ("watch" if watching else "list"),
         "HEAD": "get" if one else "list",
-        "POST": "create",
+        "POST": "create" if not one or target.subresource else "",
         "PUT": "update" if one else "",
         "PATCH": "patch" if one else "",
         "DELETE": "delete" if one else "deletecollection",
