@@ -1,5 +1,7 @@
 """The columns of the built-in kinds' Tables, as ``kubectl get`` shows them. Pure.
 
+Long because it is one table: a tuple of columns for each kind, with the cells that are more than a field beside them.
+
 Source: the columns that kube-apiserver 1.33 sends for these kinds, as clients see them.
 """
 
