@@ -45,6 +45,9 @@ class Route:
     context: Callable[[], ssl.SSLContext]
     """Our certificate and roots (``tls.client_context``); asked at each call, so that a renewed one is used."""
 
+    local_address: str | None = None
+    """The address to call from, so that the peer can tell our pods apart; None leaves it to the system."""
+
     def request(self, path: str) -> h11.Request:
         headers = [
             ("host", self.authority),
@@ -125,9 +128,12 @@ def _choose(route: Route, attempt: int) -> Endpoint:
 
 async def _connect(route: Route, endpoint: Endpoint) -> "_Stream":
     where = f"the egress gateway at {endpoint.host}:{endpoint.port}"
+    local = None if route.local_address is None else (route.local_address, 0)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=route.context())
+            reader, writer = await asyncio.open_connection(
+                endpoint.host, endpoint.port, ssl=route.context(), local_addr=local
+            )
     except TimeoutError as error:
         raise LinkError(f"no connection to {where} within {CONNECT_TIMEOUT_S:g} s") from error
     except OSError as error:

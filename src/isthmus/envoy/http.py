@@ -10,6 +10,11 @@ from isthmus.envoy.message import packed, seconds, struct
 from isthmus.identity import SpiffeId
 
 FORWARDED_CERTIFICATE = "x-forwarded-client-cert"
+_FORWARDED_FOR = {
+    "header": {"key": "x-forwarded-for", "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"},
+    "append_action": "APPEND_IF_EXISTS_OR_ADD",
+}
+"""Envoy's own way writes the host's address instead of one out of 127.0.0.0/8, which is where a lab's pods are."""
 
 
 def connection_manager(
@@ -23,9 +28,15 @@ def connection_manager(
     return manager_pb2.HttpConnectionManager(
         stat_prefix=name,
         codec_type=manager_pb2.HttpConnectionManager.AUTO,
-        route_config={"name": name, "virtual_hosts": [virtual_host], "validate_clusters": {"value": False}},
+        route_config={
+            "name": name,
+            "virtual_hosts": [virtual_host],
+            "validate_clusters": {"value": False},
+            "request_headers_to_add": [_FORWARDED_FOR],
+        },
         http_filters=[*filters, http_filter("router", router_pb2.Router())],
         use_remote_address={"value": True},
+        skip_xff_append=True,
         forward_client_cert_details=manager_pb2.HttpConnectionManager.SANITIZE_SET,
         set_current_client_cert_details={"uri": True},
         server_header_transformation=manager_pb2.HttpConnectionManager.PASS_THROUGH,

@@ -77,7 +77,7 @@ class ControlPlane:
         self._gateways = Gateways(self._mesh, settings.host, exports=tables, endpoints=self._endpoints)
         self._status = StatusWriter(client, namespace=settings.namespace, links=self._links, exports=tables)
         self._workloads = Workloads(client, self._cluster, self._gateways, self._links)
-        self._peers = Peers(self._mesh, self._parts(), pod=settings.pod_name)
+        self._peers = Peers(self._mesh, self._parts(), pod=settings.pod_name, pod_ip=settings.pod_ip)
         self._is_serving = False
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from isthmus.envoy import cluster, egress, endpoint, ingress, message, secret, tls
 from isthmus.federation.export_table import ExportTable
-from isthmus.federation.names import exported_to, parse_sni
+from isthmus.federation.names import exported_to, outbound_sni, parse_sni
 from isthmus.federation.plan import EgressPlan, Endpoint, ImportedPort, IngressPlan
 from isthmus.xds import Resource, ResourceTable
 from isthmus.xds.table import OnDemand
@@ -53,6 +53,10 @@ class Pods:
                 self._role.fill(table, bind_address)
         return table
 
+    def forget_unused(self) -> None:
+        """Drop the tables of addresses from which nobody is connected; a pod that comes back gets a new one."""
+        self._tables = {address: table for address, table in self._tables.items() if table.is_listened_to}
+
     def items(self) -> Iterable[tuple[str, ResourceTable]]:
         """Addresses and tables."""
         return self._tables.items()
@@ -63,6 +67,8 @@ class Pods:
 
     def assume(self, role: Role | None) -> None:
         """Take another role, or none: what belonged to the former one is withdrawn."""
+        if role is self._role:
+            return
         self._role = role
         for bind_address, table in self._tables.items():
             if role is None:
@@ -138,7 +144,11 @@ class Ingress:
         return Resource.of(key, message.serialised(endpoint.load_assignment(key, endpoints)))
 
     def _exported(self, server_name: str) -> Resource | None:
-        peer = exported_to(parse_sni(server_name).hostname) or ""
+        requested = parse_sni(server_name)
+        # A port has one spelling: what is withdrawn is withdrawn under the names that the export table can tell.
+        if server_name not in {requested.hostname, outbound_sni(requested.hostname, requested.port or 0)}:
+            return None
+        peer = exported_to(requested.hostname) or ""
         admitted = any(each.name == peer for each in self._plan.peers)
         exports = self._exports.get(peer) if admitted else None
         target = exports.target(server_name) if exports is not None else None
@@ -146,7 +156,7 @@ class Ingress:
 
 
 class Egress:
-    """What leaves the mesh."""
+    """What leaves the mesh. It knows its imports also while the gateway has no role, or another."""
 
     def __init__(self, pods: Pods, plan: EgressPlan) -> None:
         self._pods = pods
@@ -157,20 +167,23 @@ class Egress:
         """Carry out another plan as far as peers go; imports come and go one by one."""
         if plan.peers != self._plan.peers:
             self._plan = plan
-            self._pods.refill()
+            if self._pods.role is self:
+                self._pods.refill()
 
     def put_import(self, port: ImportedPort) -> None:
         """An imported port is new, or another than it was."""
         if self._imports.get(port.gateway_port) == port:
             return
         self._imports[port.gateway_port] = port
+        if self._pods.role is not self:
+            return
         self._pods.invalidate(message.CLUSTER, [cluster.import_cluster_name(port.gateway_port)])
         for bind_address, table in self._pods.items():
             table.put(message.LISTENER, resource(egress.imported(port, bind_address)))
 
     def remove_import(self, gateway_port: int) -> None:
         """An imported port is there no longer."""
-        if self._imports.pop(gateway_port, None) is not None:
+        if self._imports.pop(gateway_port, None) is not None and self._pods.role is self:
             name = cluster.import_cluster_name(gateway_port)
             for table in self._pods.tables():
                 table.remove(message.LISTENER, name)

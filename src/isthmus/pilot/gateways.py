@@ -33,6 +33,7 @@ class Gateways:
         self._exports = exports
         self._endpoints = endpoints
         self._pods: dict[str, Pods] = {}
+        self._egresses: dict[str, Egress] = {}
         self._streams: Counter[str] = Counter()
 
     def plan(self, peers: Sequence[PeerConfig]) -> None:
@@ -47,14 +48,16 @@ class Gateways:
             self._ingress(name).update(IngressPlan(self._control_plane, admitted))
         for name in sorted(egresses):
             remote = tuple(peer.remote for peer in peers if peer.egress == name)
-            self.egress(name).update(EgressPlan(self._control_plane, remote))
+            egress = self.egress(name)
+            egress.update(EgressPlan(self._control_plane, remote))
+            self._pods[name].assume(egress)
 
     def egress(self, name: str) -> Egress:
-        """The egress gateway of that name."""
-        pods = self._pods.setdefault(name, Pods())
-        if not isinstance(pods.role, Egress):
-            pods.assume(Egress(pods, EgressPlan(self._control_plane)))
-        return cast("Egress", pods.role)
+        """The egress gateway of that name; it serves only while :meth:`plan` has peers for it."""
+        if name not in self._egresses:
+            pods = self._pods.setdefault(name, Pods())
+            self._egresses[name] = Egress(pods, EgressPlan(self._control_plane))
+        return self._egresses[name]
 
     def ingresses(self) -> Iterator[Ingress]:
         """All ingress gateways."""
@@ -80,6 +83,7 @@ class Gateways:
 
     def disconnected(self, client: str) -> None:
         """A gateway pod has gone."""
+        self._pods[client].forget_unused()
         self._streams[client] -= 1
         log.info("gateway disconnected", gateway=client, streams=self._streams[client])
 

@@ -101,6 +101,8 @@ class Link:
 
     def remote_connected(self, source: str) -> None:
         log.info("remote connected", peer=self.peer, source=source)
+        if self.client is not None:
+            self.client.nudge()  # the peer reaches us: most likely we reach it too
         self._remote(self.entry.remote(source).succeeded(_now()))
 
     def remote_got_event(self, source: str) -> None:

@@ -51,11 +51,12 @@ class Parts:
 class Peers:
     """All peers; also what the discovery server asks of them (``Exporter``)."""
 
-    def __init__(self, mesh: Mesh, parts: Parts, *, pod: str) -> None:
+    def __init__(self, mesh: Mesh, parts: Parts, *, pod: str, pod_ip: str) -> None:
         """Prepare; nothing happens before :meth:`run`."""
         self._mesh = mesh
         self._parts = parts
         self._pod = pod
+        self._pod_ip = pod_ip
         self._queue: WorkQueue[str] = WorkQueue("peers")
         self._seeds: Mapping[str, Sequence[ServiceMessage]] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -192,6 +193,7 @@ class Peers:
             gateway=self._mesh.gateway_account(egress),
             endpoints=lambda: [Endpoint(each, DISCOVERY_PORT) for each in self._parts.cluster.pod_addresses(egress)],
             context=self._parts.tls.client,
+            local_address=self._pod_ip,
         )
 
     def _imports_changed(self, peer: str, hostnames: frozenset[str] | None) -> None:

@@ -136,9 +136,14 @@ class Workloads:
         return [import_service(made.workload), import_slice(made.workload, addresses, {})]
 
     def _is_unwanted(self, name: ImportName) -> bool:
-        """Whether it is certain that nothing imports it: its peer is gone, or has told what it exports."""
+        """Whether it is certain that nothing imports it: its peer is gone, or has told what it exports.
+
+        A peer without link is not gone: after a restart it may not have been looked at yet.
+        """
         link = self._links.get(name[0])
-        return link is None or link.is_synced
+        if link is None:
+            return self._cluster.peers.get(ObjectKey(self._cluster.namespace, name[0])) is None
+        return link.is_synced
 
     def _release(self, name: ImportName, observed: Iterable[Service | EndpointSlice]) -> None:
         if name in self._made:
