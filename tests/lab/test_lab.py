@@ -61,6 +61,7 @@ def test_what_the_user_gets(machine: Machine, clusters: list[Cluster]) -> None:
     assert stat.S_IMODE(Path(red.kubeconfig).stat().st_mode) == 0o600
     merged = yaml.safe_load((machine.root / "kubeconfig").read_text())
     assert sorted(context["name"] for context in merged["contexts"]) == ["green", "red"]
+    assert merged["current-context"] == "red"
     assert (red.apps_domain, green.apps_domain) == ("apps.red.test", "apps.green.test")
     assert machine.lab("list").stdout.split() == ["green", "red"]
     assert "red" in machine.lab("status", "red").stdout
@@ -249,6 +250,47 @@ def test_grace(red: Cluster, namespace: str) -> None:
     began = time.monotonic()
     red.kubectl("-n", namespace, "delete", "pod", "deaf")
     assert 0.9 < time.monotonic() - began < 5
+
+
+def test_a_shorter_grace(red: Cluster, namespace: str) -> None:
+    """Who deletes a pod that is already ending may make its grace shorter, or take it away."""
+    deaf = pod(namespace, "deaf", shell("trap '' TERM; while true; do sleep 0.1; done"))
+    deaf["spec"]["terminationGracePeriodSeconds"] = 1000
+    red.apply(deaf)
+    red.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/deaf", "--timeout=10s")
+    red.kubectl("-n", namespace, "delete", "pod", "deaf", "--wait=false")
+    uid = red.get("pod", "deaf", "-n", namespace)["metadata"]["uid"]
+    red.kubectl("-n", namespace, "delete", "pod", "deaf", "--grace-period=1", "--timeout=5s")
+    folder = Path(red.kubeconfig).parent / "pods" / uid
+    eventually(lambda: not processes_of(folder) and not folder.exists())
+
+
+def test_force_delete(red: Cluster, namespace: str) -> None:
+    """A pod that is deleted by force leaves no process either."""
+    red.apply(pod(namespace, "deaf", shell("trap '' TERM; while true; do sleep 0.1; done")))
+    red.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/deaf", "--timeout=10s")
+    folder = Path(red.kubeconfig).parent / "pods" / red.get("pod", "deaf", "-n", namespace)["metadata"]["uid"]
+    assert processes_of(folder)
+    red.kubectl("-n", namespace, "delete", "pod", "deaf", "--force", "--grace-period=0")
+    eventually(lambda: not processes_of(folder) and not folder.exists())
+
+
+def test_pre_stop(red: Cluster, namespace: str) -> None:
+    """The hook runs before SIGTERM is sent."""
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo hooked > /w/order"]}}}
+    script = "trap 'cat /w/order; exit 0' TERM; while true; do sleep 0.02; done"
+    polite = pod(
+        namespace,
+        "polite",
+        shell(script, lifecycle=hook, volumeMounts=[SCRATCH]),
+        volumes=[{"name": "w", "emptyDir": {}}],
+        terminationGracePeriodSeconds=10,
+    )
+    red.apply(polite)
+    red.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/polite", "--timeout=10s")
+    with red.start_kubectl("-n", namespace, "logs", "-f", "polite") as following:
+        red.kubectl("-n", namespace, "delete", "pod", "polite")
+        assert following.communicate(timeout=5)[0] == "hooked\n"
 
 
 def test_a_pod_is_its_service_account(red: Cluster, namespace: str) -> None:

@@ -83,7 +83,7 @@ def up(
         for folder in chosen:
             folder.prepare(apps_domain=apps_domain)
         _start(chosen, quiet=output == "json")
-        merged = daemon.merge_kubeconfigs(root)
+        merged = daemon.merge_kubeconfigs(root, current=chosen[0].name)
     except ClusterError as error:
         raise _fail(error) from None
     described = [_describe(folder) for folder in chosen]

@@ -18,8 +18,11 @@ START_S, STOP_S, POLL_S = 30.0, 15.0, 0.02
 LOG_TAIL_LINES = 5
 
 
-def merge_kubeconfigs(root: Path) -> Path | None:
-    """One file with a context for each cluster: ``<root>/kubeconfig``. None if there is no cluster."""
+def merge_kubeconfigs(root: Path, *, current: str | None = None) -> Path | None:
+    """One file with a context for each cluster: ``<root>/kubeconfig``. None if there is no cluster.
+
+    ``current`` is the context to begin with; without it the first.
+    """
     documents = [yaml.safe_load(f.kubeconfig.read_text()) for f in folders(root) if f.kubeconfig.exists()]
     path = root / "kubeconfig"
     if not documents:
@@ -28,6 +31,7 @@ def merge_kubeconfigs(root: Path) -> Path | None:
     merged = {**documents[0]}
     for key in ("clusters", "users", "contexts"):
         merged[key] = [entry for document in documents for entry in document[key]]
+    merged["current-context"] = current or merged["contexts"][0]["name"]
     write_private(path, yaml.safe_dump(merged, sort_keys=False))
     return path
 

@@ -95,7 +95,10 @@ class Informer(Generic[T]):
                     log.info("list or watch refused", resource=self._resource.__name__, error=str(error))
                     await asyncio.sleep(delay_s)
                     delay_s = min(delay_s * 2, LONGEST_RETRY_S)
-            except (httpx2.HTTPError, OSError, msgspec.MsgspecError) as error:
+            except msgspec.MsgspecError as error:
+                log.info("object not understood", resource=self._resource.__name__, error=str(error))
+                await asyncio.sleep(LONGEST_RETRY_S)
+            except (httpx2.HTTPError, OSError) as error:
                 log.debug("watch interrupted", resource=self._resource.__name__, error=repr(error))
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, LONGEST_RETRY_S)

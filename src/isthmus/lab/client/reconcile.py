@@ -82,9 +82,15 @@ class ReconcileLoop(Generic[K]):
         try:
             await self._reconcile(key)
         except (httpx2.HTTPError, OSError, ValueError, LookupError) as error:
-            failures = self._failures[key] = self._failures.get(key, 0) + 1
-            delay_s = min(FIRST_RETRY_S * 2**failures, LONGEST_RETRY_S)
-            log.info("reconcile failed", controller=self._name, key=str(key), error=str(error), retry_in_s=delay_s)
-            self.add_after(delay_s, key)
+            self._again(key, error)
+        except Exception as error:  # the outermost frame of a reconciliation: one key's bug must not stop the others
+            log.exception("reconcile failed", controller=self._name, key=str(key))
+            self._again(key, error)
         else:
             self._failures.pop(key, None)
+
+    def _again(self, key: K, error: Exception) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay_s = min(FIRST_RETRY_S * 2 ** min(failures, 20), LONGEST_RETRY_S)
+        log.info("reconcile again", controller=self._name, key=str(key), error=str(error), retry_in_s=delay_s)
+        self.add_after(delay_s, key)

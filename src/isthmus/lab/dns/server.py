@@ -76,7 +76,7 @@ class DnsServer:
         text = (config.data or {}).get("stubDomains", "{}") if config is not None else "{}"
         try:
             self._stubs = parse_stubs(text)
-        except ValueError as error:  # what was valid before stays
+        except (ValueError, RecursionError) as error:  # what was valid before stays
             log.info("stub zones not understood", error=str(error))
 
     def _current(self) -> Records:
@@ -95,6 +95,8 @@ class DnsServer:
             response = await self._respond(data)
             if response is not None:
                 reply(_fitting(response, data))
+        except Exception:  # the outermost frame of a question: no question may end the server
+            log.exception("dns question failed")
         finally:
             self._at_once -= 1
 

@@ -5,7 +5,7 @@ probes, volumes; decided by pure functions in ``environment``, ``mounts``, ``vol
 Must not: know controllers or the API server's inside; it is a client with a kubeconfig.
 """
 
+from isthmus.lab.node.files import Cluster
 from isthmus.lab.node.node import Node, NodeSettings
-from isthmus.lab.node.pod import Cluster
 
 __all__ = ["Cluster", "Node", "NodeSettings"]

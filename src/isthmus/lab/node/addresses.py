@@ -18,7 +18,7 @@ class AddressPool:
 
         Raises LookupError if all of the range is in use.
         """
-        if wish and IPv4Address(wish) in self._network and self._owners.get(wish, owner) == owner:
+        if wish and self._has(wish) and self._owners.get(wish, owner) == owner:
             self._owners[wish] = owner
             self._next = max(self._next, int(IPv4Address(wish)) - int(self._network.network_address) + 1)
             return wish
@@ -29,6 +29,13 @@ class AddressPool:
     def release(self, owner: str) -> None:
         """Take back what ``owner`` has; its turn comes again when the range has been gone through once."""
         self._owners = {address: holder for address, holder in self._owners.items() if holder != owner}
+
+    def _has(self, wish: str) -> bool:
+        """Whether a wish is one of our addresses; it may be anything that someone wrote into a status."""
+        try:
+            return IPv4Address(wish) in self._network
+        except ValueError:
+            return False
 
     def _advance(self) -> str:
         hosts = self._network.num_addresses - 1 - FIRST_HOST

@@ -1,35 +1,30 @@
 """One container of a pod: start it, follow its output and its probes, start it again, end it with grace."""
 
 import asyncio
-import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-import structlog
 from lightkube.models.core_v1 import (
     Container,
     ContainerState,
     ContainerStateRunning,
     ContainerStateTerminated,
     ContainerStateWaiting,
-    Probe,
 )
 
-from isthmus.lab.node import probes
+from isthmus.lab.node.capture import Capture, output_of
 from isthmus.lab.node.environment import CommandLine
-from isthmus.lab.node.logs import ContainerLog, LogStore
-from isthmus.lab.node.processes import Output, Process, ProcessHost, StartError
+from isthmus.lab.node.health import before_stop, watch_health
+from isthmus.lab.node.logs import LogStore
+from isthmus.lab.node.probes import Target
+from isthmus.lab.node.processes import Process, ProcessHost, StartError
 from isthmus.lab.node.restart import RestartDelay, restarts
 from isthmus.lab.node.sources import MissingSourceError
 
-log = structlog.get_logger()
-
-OUTPUT_END_S = 0.5
 CANNOT_START = 128  # the exit code that container runtimes report
-EXEC_OUTPUT_BYTES = 1024
 
 
 class Surroundings(Protocol):
@@ -141,11 +136,10 @@ class ContainerRunner:
         self.record.last = self.record.state
         self._change(state=waiting("CrashLoopBackOff", message), ready=False)
         self.record.restarts += 1
-        with suppress(TimeoutError):
-            async with asyncio.timeout(delay_s):
-                while not self._stop.is_set():
-                    self._poke.clear()
-                    await self._poke.wait()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + delay_s
+        while not self._stop.is_set() and (left_s := until - loop.time()) > 0:
+            await self._poked(left_s)
 
     async def _once(self, command: CommandLine) -> int:
         """One run from start to end; the exit code."""
@@ -154,7 +148,7 @@ class ContainerRunner:
         container_log = self._logs.begin(self._pod.uid, self.container.name, record.run)
         started = datetime.now(UTC).replace(microsecond=0)
         try:
-            async with _Capture(container_log) as capture:
+            async with Capture(container_log) as capture:
                 process = await self._processes.start(
                     command, mark=f"{self._pod.uid}/{self.container.name}", output=capture.output
                 )
@@ -195,7 +189,7 @@ class ContainerRunner:
         self._unhealthy = ""
         async with asyncio.TaskGroup() as group:
             watcher = group.create_task(self._wake_at_end(process), name=f"wait for {self.container.name}")
-            attendants = [watcher, group.create_task(self._probe(process), name=f"probe {self.container.name}")]
+            attendants = [watcher, group.create_task(self._watch_health(), name=f"probe {self.container.name}")]
             while process.exit is None and not self._stop.is_set() and not self._unhealthy:
                 self._poke.clear()
                 await self._poke.wait()
@@ -205,68 +199,51 @@ class ContainerRunner:
                 task.cancel()
         return await process.wait()
 
+    async def _watch_health(self) -> None:
+        await watch_health(self.container, self._target(), self)
+
+    def _target(self) -> Target:
+        return Target(address=self._pod.address, container=self.container, execute=self._execute)
+
     async def _wake_at_end(self, process: Process) -> None:
         await process.wait()
         self._poke.set()
 
     async def _end(self, process: Process) -> None:
-        """SIGTERM, then SIGKILL when the grace is over."""
+        """The hook, SIGTERM, then SIGKILL when the grace is over; the grace may become shorter meanwhile."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         if self._unhealthy:
             await self._pod.event(reason="Killing", message=self._unhealthy, warning=True)
+        hook = await before_stop(self.container.lifecycle, self._target(), grace_s=self._pod.grace_s)
+        if not hook.success:
+            await self._pod.event(reason="FailedPreStopHook", message=hook.message, warning=True)
         process.signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(self._pod.grace_s):
-                await process.wait()
-        except TimeoutError:
+        while process.exit is None and (left_s := began + self._pod.grace_s - loop.time()) > 0:
+            await self._poked(left_s)
+        if process.exit is None:
             process.kill()
             await process.wait()
 
-    async def _probe(self, process: Process) -> None:
-        """Startup first, then liveness and readiness side by side, as the documentation of probes has it."""
-        container = self.container
-        target = probes.Target(address=self._pod.address, container=container, execute=self._execute)
-        if container.startupProbe is not None:
-            await self._startup(container.startupProbe, target, process)
-        async with asyncio.TaskGroup() as group:
-            if container.livenessProbe is not None:
-                group.create_task(
-                    probes.watch(container.livenessProbe, target, kind="liveness", report=self._lives),
-                    name=f"liveness of {container.name}",
-                )
-            if container.readinessProbe is not None:
-                group.create_task(
-                    probes.watch(container.readinessProbe, target, kind="readiness", report=self._is_ready),
-                    name=f"readiness of {container.name}",
-                )
+    async def _poked(self, within_s: float) -> None:
+        """Wait until something has changed, for so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._poke.wait()
+        self._poke.clear()
 
-    async def _startup(self, probe: Probe, target: probes.Target, process: Process) -> None:
-        succeeded = asyncio.Event()
+    # What the probes find (HealthListener)
 
-        def report(verdict: bool, message: str) -> None:
-            if verdict:
-                succeeded.set()
-            else:
-                self._fail(f"Container {self.container.name} failed startup probe, will be restarted: {message}")
+    def has_started(self) -> None:
+        """Without a readiness probe a container is ready when it has started."""
+        self._change(started=True, ready=self.record.ready or self.container.readinessProbe is None)
 
-        async with asyncio.TaskGroup() as group:
-            watch = group.create_task(
-                probes.watch(probe, target, kind="startup", report=report), name=f"startup of {self.container.name}"
-            )
-            await succeeded.wait()
-            watch.cancel()
-        if process.exit is None:
-            self._change(started=True, ready=self.container.readinessProbe is None)
+    def is_ready(self, *, ready: bool) -> None:
+        """The readiness probe's verdict."""
+        self._change(ready=ready)
 
-    def _lives(self, verdict: bool, message: str) -> None:
-        if not verdict:
-            self._fail(f"Container {self.container.name} failed liveness probe, will be restarted: {message}")
-
-    def _is_ready(self, verdict: bool, message: str) -> None:
-        self._change(ready=verdict)
-        if not verdict:
-            log.debug("not ready", pod=self._pod.name, container=self.container.name, message=message)
-
-    def _fail(self, message: str) -> None:
+    def is_unhealthy(self, message: str) -> None:
+        """End this run; the next one begins after the back-off."""
         self._unhealthy = message
         self._poke.set()
 
@@ -283,80 +260,5 @@ class ContainerRunner:
             self._pod.changed()
 
     async def _execute(self, argv: list[str], timeout_s: float) -> tuple[int, str]:
-        """Run a command beside the container (an exec probe); its exit code and the beginning of its output."""
         command = self._pod.command(self.container, argv)
-        read, write = os.pipe2(os.O_CLOEXEC)
-        try:
-            process = await self._processes.start(command, mark=f"{self._pod.uid}/probe", output=Output(write, write))
-        finally:
-            os.close(write)
-        try:
-            async with asyncio.timeout(timeout_s):
-                code = await process.wait()
-            os.set_blocking(read, False)
-            with suppress(BlockingIOError):
-                return code, os.read(read, EXEC_OUTPUT_BYTES).decode(errors="replace").strip()
-            return code, ""
-        finally:
-            if process.exit is None:
-                process.kill()
-            os.close(read)
-
-
-class _Capture:
-    """Two pipes from a container into its log."""
-
-    def __init__(self, container_log: ContainerLog) -> None:
-        self._log = container_log
-        self._writers: list[int] = []
-        self._ends: list[_Stream] = []
-
-    @property
-    def output(self) -> Output:
-        return Output(stdout=self._writers[0], stderr=self._writers[1])
-
-    async def __aenter__(self) -> "_Capture":
-        loop = asyncio.get_running_loop()
-        for name in ("stdout", "stderr"):
-            read, write = os.pipe2(os.O_CLOEXEC)
-            self._writers.append(write)
-            stream = _Stream(name, self._log)
-            await loop.connect_read_pipe(lambda s=stream: s, os.fdopen(read, "rb", buffering=0))  # type: ignore[misc]  # mypy does not see the default
-            self._ends.append(stream)
-        return self
-
-    def release(self) -> None:
-        """Close our copies of the writing ends, so that the end of the container is the end of the output."""
-        while self._writers:
-            os.close(self._writers.pop())
-
-    async def __aexit__(self, *_: object) -> None:
-        self.release()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(OUTPUT_END_S):
-                for stream in self._ends:
-                    await stream.ended.wait()
-        for stream in self._ends:
-            stream.close()
-
-
-class _Stream(asyncio.Protocol):
-    def __init__(self, name: str, container_log: ContainerLog) -> None:
-        self._name = name
-        self._log = container_log
-        self._transport: asyncio.BaseTransport | None = None
-        self.ended = asyncio.Event()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if not self._log.closed:
-            self._log.write(self._name, data, now=datetime.now(UTC))
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        self.ended.set()
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        return await output_of(self._processes, command, mark=f"{self._pod.uid}/probe", timeout_s=timeout_s)

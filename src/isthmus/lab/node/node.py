@@ -23,9 +23,10 @@ from lightkube.types import PatchType
 from isthmus.lab.client import EventRecorder, Informers, ObjectKey, ReconcileLoop, absent, key_of, metadata_of
 from isthmus.lab.client.status import status_patch
 from isthmus.lab.node.addresses import AddressPool
+from isthmus.lab.node.files import Cluster
 from isthmus.lab.node.heartbeat import Heartbeat
 from isthmus.lab.node.logs import LogStore
-from isthmus.lab.node.pod import Cluster, Host, PodWorker
+from isthmus.lab.node.pod import Host, PodWorker
 from isthmus.lab.node.processes import ProcessHost
 
 log = structlog.get_logger()

@@ -1,53 +1,32 @@
 """One pod on this node: its folder, address, volumes and containers, from the first moment to the last."""
 
 import asyncio
-import base64
-import shutil
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
-import yaml
 from lightkube import AsyncClient
-from lightkube.models.core_v1 import Container, PodSpec, PodStatus, Volume
+from lightkube.models.core_v1 import Container, PodSpec, PodStatus
 from lightkube.resources.core_v1 import Pod
 
 from isthmus.lab.client import EventRecorder, key_of, metadata_of
 from isthmus.lab.node.container import ContainerRecord, ContainerRunner
 from isthmus.lab.node.environment import CommandLine, command_line, environment
+from isthmus.lab.node.files import Cluster, PodFiles
 from isthmus.lab.node.logs import LogStore
-from isthmus.lab.node.mounts import inside, mount_table
-from isthmus.lab.node.payload import write_payload
+from isthmus.lab.node.mounts import inside
 from isthmus.lab.node.processes import ProcessHost
 from isthmus.lab.node.records import first_record
-from isthmus.lab.node.sources import MissingSourceError, Objects, Sources
+from isthmus.lab.node.sources import MissingTokenError, Objects, Sources
 from isthmus.lab.node.status import PodFacts, is_sidecar, pod_status
 from isthmus.lab.node.tokens import PodTokens
-from isthmus.lab.node.volumes import is_rendered, render, token_wishes
+from isthmus.lab.node.volumes import token_wishes
 
 log = structlog.get_logger()
 
-TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - the path that Kubernetes documents
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_GRACE_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """What pods are told of their cluster. ``ca`` is PEM; ``dns`` is ``ip:port``."""
-
-    server_host: str
-    server_port: int
-    ca: str
-    dns: str
-
-    @property
-    def server(self) -> str:
-        """The API server's URL."""
-        return f"https://{self.server_host}:{self.server_port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +63,7 @@ class PodWorker:
         self._host = host
         self._listener = changed
         self._began = datetime.now(UTC).replace(microsecond=0)
-        self._folder = inside(host.folder, self.uid)
+        self._files = PodFiles(pod, folder=inside(host.folder, self.uid), cluster=host.cluster)
         self._sources_changed = asyncio.Event()
         self._stop = asyncio.Event()
         self._tokens = PodTokens(host.client, pod, changed=self.sources_changed)
@@ -173,7 +152,7 @@ class PodWorker:
 
     def remove(self) -> None:
         """Delete the pod's folder with its logs."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._files.remove()
 
     async def _run_containers(self, group: asyncio.TaskGroup) -> None:
         for container in self.spec.initContainers or []:
@@ -204,18 +183,12 @@ class PodWorker:
             runner.stop()
         return runner
 
-    # Volumes
-
     async def _mount(self) -> bool:
         """Make the folder and all volumes; waits for what is missing. False if asked to stop before."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("home", "tmp"):
-            (self._folder / name).mkdir(mode=0o700, exist_ok=True)
         while not self._stop.is_set():
             self._sources_changed.clear()
             try:
-                self._render()
-                self._write_kubeconfig()
+                self._files.mount(self._sources())
             except (LookupError, ValueError) as error:
                 await self._not_mounted(error)
                 await self._sources_changed.wait()
@@ -224,8 +197,7 @@ class PodWorker:
         return False
 
     async def _not_mounted(self, error: Exception) -> None:
-        token_only = isinstance(error, MissingSourceError) and "token" in str(error) and not self._tokens.present
-        if not token_only:  # a token is on its way at the start of every pod: nothing to tell anybody about
+        if not isinstance(error, MissingTokenError):  # one is on its way at every start: nothing to tell anybody about
             await self.event(reason="FailedMount", message=f"MountVolume.SetUp failed: {error}", warning=True)
 
     async def _keep_volumes(self) -> None:
@@ -233,28 +205,9 @@ class PodWorker:
             await self._sources_changed.wait()
             self._sources_changed.clear()
             try:
-                self._render()
+                self._files.render(self._sources())
             except (LookupError, ValueError) as error:  # what was mounted stays as it was
                 log.info("volume not updated", pod=self.name, error=str(error))
-
-    def _render(self) -> None:
-        sources = self._sources()
-        for volume in self.spec.volumes or []:
-            place = self._place(volume)
-            if is_rendered(volume):
-                write_payload(place, render(volume, sources))
-            elif volume.hostPath is None:
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _place(self, volume: Volume) -> Path:
-        if volume.hostPath is not None:
-            return Path(volume.hostPath.path)
-        if not (is_rendered(volume) or volume.emptyDir is not None):
-            raise LookupError(
-                f"Mounting volume {volume.name!r}: this node knows configMap, secret, projected, downwardAPI, "
-                "emptyDir and hostPath only"
-            )
-        return inside(self._folder / "volumes", volume.name)
 
     def _sources(self) -> Sources:
         return Sources(
@@ -266,56 +219,10 @@ class PodWorker:
             tokens=self._tokens.present,
         )
 
-    def _write_kubeconfig(self) -> None:
-        tokens = next((place for c in self.spec.containers if (place := self._mounts(c).get(TOKEN_MOUNT))), None)
-        if tokens is None:
-            return
-        content = pod_kubeconfig(self._host.cluster, token_file=f"{tokens}/token", namespace=key_of(self.pod).namespace)
-        path = self._folder / "kubeconfig"
-        path.touch(mode=0o600)
-        path.write_text(content)
-
-    # Command lines
-
-    def _mounts(self, container: Container) -> dict[str, str]:
-        places = {volume.name: self._place(volume) for volume in self.spec.volumes or []}
-        return mount_table(container.volumeMounts or [], places)
-
     def command(self, container: Container, argv: list[str] | None = None) -> CommandLine:
         """How to run the container, or ``argv`` inside it."""
-        mounts = self._mounts(container)
-        env = environment(container, self._sources(), base=self._base(), mounts=mounts)
+        mounts = self._files.mounts(container)
+        env = environment(container, self._sources(), base=self._files.environment(), mounts=mounts)
         if argv is not None:
             container = Container(name=container.name, command=argv, workingDir=container.workingDir)
-        return command_line(container, env, mounts=mounts, home=str(self._folder / "home"))
-
-    def _base(self) -> dict[str, str]:
-        cluster = self._host.cluster
-        base = {
-            "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
-            "HOME": str(self._folder / "home"),
-            "TMPDIR": str(self._folder / "tmp"),
-            "HOSTNAME": self.spec.hostname or self.name,
-            "LANG": "C.UTF-8",
-            "PYTHONUNBUFFERED": "1",
-            "KUBERNETES_SERVICE_HOST": cluster.server_host,
-            "KUBERNETES_SERVICE_PORT": str(cluster.server_port),
-            "DNS_SERVER": cluster.dns,
-        }
-        kubeconfig = self._folder / "kubeconfig"
-        return base | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig.exists() else {})
-
-
-def pod_kubeconfig(cluster: Cluster, *, token_file: str, namespace: str) -> str:
-    """A kubeconfig with which a pod speaks to its cluster as its service account."""
-    ca = base64.b64encode(cluster.ca.encode()).decode()
-    return yaml.safe_dump(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "cluster", "cluster": {"server": cluster.server, "certificate-authority-data": ca}}],
-            "users": [{"name": "pod", "user": {"tokenFile": token_file}}],
-            "contexts": [{"name": "pod", "context": {"cluster": "cluster", "user": "pod", "namespace": namespace}}],
-            "current-context": "pod",
-        }
-    )
+        return command_line(container, env, mounts=mounts, home=str(self._files.home))

@@ -16,6 +16,10 @@ class MissingSourceError(LookupError):
     """Something that a pod refers to is not there (yet): the pod waits until it is."""
 
 
+class MissingTokenError(MissingSourceError):
+    """A service account token has been asked for and is not there yet."""
+
+
 class TokenWish(NamedTuple):
     """A service account token that a volume asks for; an empty audience means the API server's own."""
 

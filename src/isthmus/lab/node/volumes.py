@@ -8,7 +8,7 @@ from typing import Any
 from lightkube.models.core_v1 import KeyToPath, Volume, VolumeProjection
 
 from isthmus.lab.node.mounts import UnsafePathError, inside
-from isthmus.lab.node.sources import DEFAULT_TOKEN_LIFE_S, MissingSourceError, Sources, TokenWish
+from isthmus.lab.node.sources import DEFAULT_TOKEN_LIFE_S, MissingSourceError, MissingTokenError, Sources, TokenWish
 
 READABLE, WRITABLE = 0o400, 0o600
 
@@ -65,7 +65,7 @@ def _projected(piece: VolumeProjection, sources: Sources, *, mode: int) -> Files
     if (token := piece.serviceAccountToken) is not None:
         wish = _wish(token)
         if wish not in sources.tokens:
-            raise MissingSourceError(f"service account token for audience {wish.audience!r} is not there yet")
+            raise MissingTokenError(f"service account token for audience {wish.audience!r} is not there yet")
         return {_checked(token.path): VolumeFile(sources.tokens[wish].encode(), READABLE)}
     if (config := piece.configMap) is not None:
         values = sources.config_map(config.name or "", optional=bool(config.optional))

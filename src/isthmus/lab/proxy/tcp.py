@@ -57,19 +57,15 @@ class TcpForward:
             return
         near, far = Half(), Half()
         near.peer, far.peer = far, near
-        loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(lambda: near, client)
-            await loop.create_connection(lambda: far, sock=backend)
-            for half in (near, far):
-                half.start()
-            for half in (near, far):
-                half.pass_end()
-            await near.closed.wait()
-            await far.closed.wait()
+            await _join(client, near, backend, far)
+        except OSError as error:  # one of them has gone while the other was taken in
+            log.debug("connection not forwarded", error=str(error))
         finally:
             near.abort()
             far.abort()
+            client.close()
+            backend.close()
 
     async def _connect(self, source: str) -> socket.socket:
         """A connection to one of the backends. Raises OSError if none of those tried answers."""
@@ -81,6 +77,19 @@ class TcpForward:
             except OSError as error:  # a time-out is one as well
                 failure = error
         raise failure
+
+
+async def _join(client: socket.socket, near: "Half", backend: socket.socket, far: "Half") -> None:
+    """Forward between two sockets until both are closed. Raises OSError if one can't be taken in."""
+    loop = asyncio.get_running_loop()
+    await loop.connect_accepted_socket(lambda: near, client)
+    await loop.create_connection(lambda: far, sock=backend)
+    for half in (near, far):
+        half.start()
+    for half in (near, far):
+        half.pass_end()
+    await near.closed.wait()
+    await far.closed.wait()
 
 
 async def connect_from(source: str, backend: Backend) -> socket.socket:

@@ -1,0 +1,114 @@
+"""The name server on its sockets, before a real API server: what it makes of odd questions."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+from lightkube import AsyncClient, KubeConfig
+from lightkube.models.core_v1 import ServicePort, ServiceSpec
+from lightkube.models.discovery_v1 import Endpoint
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+from tests.lab.apiserver.clients import running
+
+from isthmus.lab.apiserver import Settings
+from isthmus.lab.client import Informers
+from isthmus.lab.dns import DnsServer, DnsSettings
+from isthmus.lab.dns.stubs import Upstream
+
+HOST = "127.15.1.1"
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def serving(folder: Path, *others: tuple[str, Upstream]) -> AsyncIterator[tuple[AsyncClient, Informers, int]]:
+    """A name server over an API server; its port."""
+    async with running(Settings(data_dir=folder, service_cidr="127.15.2.0/24")) as api:
+        path = folder / "kubeconfig"
+        await asyncio.to_thread(api.kubeconfig().write, path)
+        client = AsyncClient(KubeConfig.from_file(path), trust_env=False)
+        informers = Informers(client)
+        port = free_port()
+        settings = DnsSettings(address=HOST, port=port, apps_domain="apps.red.test", other_zones=lambda: others)
+        server = DnsServer(informers, settings)
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(informers.run()), group.create_task(server.run(started))]
+            await started
+            await informers.wait_synced()
+            try:
+                yield client, informers, port
+            finally:
+                for task in tasks:
+                    task.cancel()
+        await client.close()
+
+
+async def ask(port: int, name: str, kind: str = "A", *, tcp: bool = False) -> dns.message.Message:
+    send = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
+    query = dns.message.make_query(name, kind)
+    return await send(query, HOST, timeout=5, port=port)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def create_endpoints(client: AsyncClient, informers: Informers, count: int) -> None:
+    """A headless Service with so many endpoints."""
+    spec = ServiceSpec(clusterIP="None", ports=[ServicePort(name="http", port=80)])
+    await client.create(Service(metadata=ObjectMeta(name="many", namespace="default"), spec=spec))
+    labels = {"kubernetes.io/service-name": "many"}
+    piece = EndpointSlice(
+        metadata=ObjectMeta(name="many-1", namespace="default", labels=labels),
+        addressType="IPv4",
+        endpoints=[Endpoint(addresses=[f"127.15.3.{number}"]) for number in range(1, count + 1)],
+        ports=[],
+    )
+    await client.create(piece)
+    await until(lambda: len(informers.of(EndpointSlice)) and len(informers.of(Service)) > 0)
+
+
+async def test_a_long_answer_is_cut_and_had_by_tcp(tmp_path: Path) -> None:
+    """What does not fit into a datagram is marked as cut; by TCP all of it comes."""
+    async with serving(tmp_path) as (client, informers, port):
+        await create_endpoints(client, informers, 200)
+        await until(lambda: any(len(piece.endpoints or []) == 200 for piece in informers.of(EndpointSlice)))
+        name = "many.default.svc.cluster.local"
+        cut = await ask(port, name)
+        whole = await ask(port, name, tcp=True)
+    assert cut.flags & dns.flags.TC
+    assert not cut.answer
+    assert len(whole.answer[0]) == 200
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\0" * 12, b"\xff" * 600, b"\0\1\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1"])
+async def test_nonsense_is_not_answered(tmp_path: Path, data: bytes) -> None:
+    """A datagram that is no question changes nothing, and the next question is answered."""
+    async with serving(tmp_path) as (_, _, port):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(data, (HOST, port))
+        assert (await ask(port, "nope.svc.cluster.local")).rcode() == dns.rcode.NXDOMAIN
+
+
+async def test_an_upstream_that_is_down(tmp_path: Path) -> None:
+    """The zone of another cluster that does not answer fails, and does not hang; it is not said not to exist."""
+    async with serving(tmp_path, ("apps.green.test", Upstream("127.15.1.2", 9))) as (_, _, port):
+        answer = await ask(port, "x.y.apps.green.test")
+    assert answer.rcode() == dns.rcode.SERVFAIL
