@@ -72,9 +72,9 @@ class Proxy:
     def access_log(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
-    async def wait_for(self, text: str, *, within_s: float = 10) -> None:
+    async def wait_for(self, text: str, *, times: int = 1, within_s: float = 10) -> None:
         async with asyncio.timeout(within_s):
-            while text not in self.log():
+            while self.log().count(text) < times:
                 await asyncio.sleep(0.02)
 
     def set_identity(self, svid: X509Svid, root: TrustBundle) -> None:

@@ -248,7 +248,7 @@ async def test_refused_handshake_is_one_line_with_its_cause(federation: Federati
     impostor = client_context(Mesh.named("red"), "egress-service-account", folder / "in")
     for port in (15443, 8188):
         assert await request(INGRESS, port, context=impostor, sni=f"outbound_.9080_._.{EXPORTED}") == b""
-    await federation.ingress.wait_for('"refused"')
+    await federation.ingress.wait_for('"refused"', times=2)
     refused = [line for line in federation.ingress.access_log() if line["kind"] == "refused"]
     assert len(refused) == 2
     assert all("CERTIFICATE_VERIFY_FAILED" in str(line["downstream_failure"]) for line in refused)

@@ -10,6 +10,7 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from isthmus.envoy import tls
 from isthmus.envoy.endpoint import load_assignment
@@ -46,6 +47,14 @@ _BY_NAME: dict[str, Any] = {
     }
 }
 
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_ONE_REQUEST = http_protocol_options_pb2.HttpProtocolOptions(
+    explicit_http_config={"http_protocol_options": {}},
+    common_http_protocol_options={"max_requests_per_connection": {"value": 1}},
+)
+"""A connection for each discovery call, so that each is checked against the trust of the moment: a connection that is
+used again was checked when it was made."""
+
 
 def discovery_cluster_name(peer: str) -> str:
     """The cluster by which discovery calls reach ``peer``."""
@@ -68,7 +77,9 @@ def discovery(peer: RemotePeer) -> Any:
     """From an egress gateway to the discovery port of the peer's ingress gateway."""
     validation = tls.from_peer(tls.bundle_name(peer.name))
     socket = tls.upstream(validation, sni=peer.discovery_name, alpn=tls.ALPN_OF_PEERS)
-    return _to(discovery_cluster_name(peer.name), peer.discovery, socket)
+    built = _to(discovery_cluster_name(peer.name), peer.discovery, socket)
+    built.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(_ONE_REQUEST))
+    return built
 
 
 def imported(port: ImportedPort, peer: RemotePeer) -> Any:
