@@ -39,7 +39,7 @@ class Clients(Protocol):
         """A stream of this client has begun."""
 
     def disconnected(self, client: str) -> None:
-        """A stream of this client has ended."""
+        """A stream of this client has ended, and listens to its table no longer."""
 
     def rejected(self, client: str, rejection: Rejection) -> None:
         """The client refused resources and keeps what it had."""

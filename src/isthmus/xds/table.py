@@ -71,6 +71,11 @@ class ResourceTable:
         self._listeners[key] = listener
         return lambda: self._listeners.pop(key, None) and None
 
+    @property
+    def is_listened_to(self) -> bool:
+        """Whether any listener is left."""
+        return bool(self._listeners)
+
     def _tell(self, type_url: str, names: tuple[str, ...]) -> None:
         if names:
             for listener in list(self._listeners.values()):
