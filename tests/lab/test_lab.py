@@ -1,6 +1,8 @@
 """Whole clusters, with real processes and kubectl."""
 
+import base64
 import itertools
+import json
 import os
 import signal
 import stat
@@ -300,6 +302,22 @@ def test_a_pod_is_its_service_account(red: Cluster, namespace: str) -> None:
     red.apply(pod(namespace, "asks", whoami, serviceAccountName="seller", restartPolicy="Never"))
     red.kubectl("-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/asks", "--timeout=10s")
     assert red.kubectl("-n", namespace, "logs", "asks").strip() == f"system:serviceaccount:{namespace}:seller"
+
+
+def test_projected_tokens(red: Cluster, namespace: str) -> None:
+    """A token is for the audience asked for and bound to the pod, and only the owner can read it."""
+    token = {"serviceAccountToken": {"path": "istio-token", "audience": "istio-ca", "expirationSeconds": 600}}
+    mount = {"name": "token", "mountPath": "/var/run/secrets/tokens"}
+    reads = shell("stat -L -c %a $FILE; cut -d. -f2 $FILE", volumeMounts=[mount])
+    reads["env"] = [{"name": "FILE", "value": "/var/run/secrets/tokens/istio-token"}]
+    volumes = [{"name": "token", "projected": {"sources": [token]}}]
+    red.apply(pod(namespace, "reads", reads, volumes=volumes, restartPolicy="Never"))
+    red.kubectl("-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/reads", "--timeout=10s")
+    mode, payload = red.kubectl("-n", namespace, "logs", "reads").split()
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    assert (mode, claims["aud"], claims["exp"] - claims["iat"]) == ("400", ["istio-ca"], 600)
+    uid = red.get("pod", "reads", "-n", namespace)["metadata"]["uid"]
+    assert claims["kubernetes.io"]["pod"] == {"name": "reads", "uid": uid}
 
 
 def test_slices_of_others(red: Cluster, namespace: str) -> None:

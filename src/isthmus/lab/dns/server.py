@@ -63,9 +63,11 @@ class DnsServer:
             transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=where)
             try:
                 server = await asyncio.start_server(self._stream, *where)
-                async with server:
-                    started.set_result(None)
-                    await server.serve_forever()
+                started.set_result(None)
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    server.close()  # without waiting for clients that keep their connection
             finally:
                 transport.close()
 

@@ -2,7 +2,8 @@
 
 It is a client of an API server like any other. Where it differs from a kubelet is documented where it does: no mount
 namespace (``mounts``), quicker probes (``probes``) and restarts (``restart``), images that are not pulled
-(``environment``). Containers run as the user who runs the node.
+(``environment``). Containers run as the user who runs the node, and nothing isolates them from each other: what a pod
+may do is limited by its service account at the API server, not on this machine.
 """
 
 import asyncio
