@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 MESHES ?= red,green
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test check bench-link format docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -24,6 +24,9 @@ demo: setup ## two meshes on this machine, federated; runs until Ctrl-C
 test: setup ## every test; real Envoys, real kubectl
 	$(BIN)/python -m pytest
 
+bench-link: setup ## how long the link between two meshes takes to stand; build/bench/link.json
+	$(BIN)/python bench/link.py
+
 check: setup ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -33,6 +36,9 @@ check: setup ## format, lint, types, direction of imports
 format: setup ## format the code in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup ## write docs/cli.md anew from the command line
+	$(BIN)/typer isthmus.cli.app utils docs --name isthmus --title "The command line" --output docs/cli.md
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -1,0 +1,115 @@
+"""What the documents state as facts is what the code does: fields, ports, messages, checksums, packages."""
+
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from tests.docs.markdown import REPOSITORY, blocks
+
+from isthmus.api.crds import crds
+from isthmus.federation import checksum, peer, plan, ports
+from isthmus.federation.catalogue import Catalogue
+from isthmus.federation.messages import LinkView, ServiceList, parse_service_list, parse_watch_event
+from isthmus.gateway.settings import GatewaySettings
+from isthmus.pilot import objects, settings
+
+ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
+REFERENCE = (REPOSITORY / "docs" / "reference.md").read_text()
+PROTOCOL = REPOSITORY / "docs" / "protocol.md"
+
+
+def _fields(schema: dict[str, Any]) -> Iterator[str]:
+    for name, inner in schema.get("properties", {}).items():
+        yield name
+        yield from _fields(inner)
+    for inner in (schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(inner, dict):
+            yield from _fields(inner)
+
+
+@pytest.mark.parametrize("definition", crds(), ids=lambda each: each["spec"]["names"]["kind"])
+def test_every_field_is_described(definition: dict[str, Any]) -> None:
+    """The reference names every field of spec and status, and every short name."""
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    names = {*_fields(schema["spec"]), *_fields(schema["status"]), *definition["spec"]["names"]["shortNames"]}
+    assert [name for name in sorted(names - CONDITIONS) if not re.search(rf"\b{name}\b", REFERENCE)] == []
+
+
+CONDITIONS = {
+    "conditions",
+    "lastTransitionTime",
+    "message",
+    "observedGeneration",
+    "status",
+    "key",
+    "operator",
+    "values",
+}
+"""Known from Kubernetes: conditions as everywhere, and the parts of a label selector's expression."""
+
+
+def test_every_reason_is_described() -> None:
+    """The reference names every reason for which a ServiceMeshPeer cannot be used."""
+    reasons = set(re.findall(r'PeerConfigError\(\s*"(\w+)"', inspect.getsource(peer)))
+    assert reasons
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in REFERENCE] == []
+
+
+def test_every_port_is_described() -> None:
+    """The architecture names every port that a process listens on."""
+    of_pilot = [value for name, value in vars(settings).items() if name.endswith("_PORT")]
+    defaults = {field.name: field.default for field in GatewaySettings.__dataclass_fields__.values()}
+    of_gateways = [defaults["ready_port"], defaults["stats_port"], plan.SERVICE_PORT, ports.FIRST_PORT, ports.LAST_PORT]
+    assert [port for port in (*of_pilot, *of_gateways) if str(port) not in ARCHITECTURE] == []
+
+
+def test_every_annotation_is_described() -> None:
+    """The architecture names the labels and annotations of imports."""
+    marks = (objects.PEER, objects.EXPORTED_NAME, objects.HOSTNAME, objects.MESSAGE)
+    assert [mark for mark in marks if mark not in ARCHITECTURE] == []
+
+
+def test_the_messages_of_the_protocol_are_messages() -> None:
+    """The examples of list, event and view are read as such; their checksums are those of their content."""
+    listed, event, view = (block.code.encode() for block in blocks(PROTOCOL) if block.language == "json")
+    services = parse_service_list(listed)
+    known = Catalogue(services.services)
+    assert known.checksum == services.checksum
+    deleted = parse_watch_event(event)
+    known.remove(deleted.service.hostname)
+    assert known.checksum == deleted.checksum
+    assert msgspec.json.decode(view, type=LinkView, strict=True).exports == 1
+
+
+def test_the_checksums_of_the_protocol_are_right() -> None:
+    """The table of numbers to check by is what the code computes."""
+    table = [int(number) for number in re.findall(r"^\|.*\| `(\d+)` \|$", PROTOCOL.read_text(), re.MULTILINE)]
+    address = ["ingress-red-mesh.green-mesh-system.apps.green.test"]
+    listed = msgspec.json.decode(blocks(PROTOCOL)[1].code, type=ServiceList)
+    assert table == [
+        Catalogue().checksum,
+        listed.checksum,
+        checksum.remote_checksum(address, discovery_port=0, service_port=0),
+        checksum.remote_checksum(address, discovery_port=8188, service_port=15443),
+    ]
+
+
+def test_every_dependency_has_a_reason() -> None:
+    """docs/dependencies.md has a row for each package of pyproject.toml, and no other."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    names = {re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0] for requirement in wanted}
+    told = re.findall(r"^\| `([\w-]+)` \|", (REPOSITORY / "docs" / "dependencies.md").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(names)
+
+
+@pytest.mark.parametrize("block", list(blocks(REPOSITORY / "docs" / "reference.md")))
+def test_yaml_of_the_reference_is_yaml(block: Any) -> None:
+    """Examples in the reference parse."""
+    assert block.language == "yaml"
+    assert isinstance(yaml.safe_load(block.code), dict)
