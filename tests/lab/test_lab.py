@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import pytest
 import yaml
 from tests.lab.machine import Cluster, Machine, eventually, http_get, processes_of, refused
 from tests.lab.workloads import config_map, container, pod, service, shell, web
+
+from isthmus.lab.clusters import ClusterFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.kubectl]
 
@@ -81,6 +84,34 @@ def test_bad_names(machine: Machine) -> None:
     ]:
         result = machine.lab(*args, check=False)
         assert (result.returncode, result.stderr.startswith(message)) == (1, True), result.stderr
+
+
+def test_a_taken_address(machine: Machine) -> None:
+    """A cluster whose address is taken by something else does not start, and says why in one line."""
+    plan = ClusterFolder(machine.root, "taken").prepare(apps_domain=None)
+    with socket.create_server((plan.address, 6443)):
+        result = machine.lab("up", "taken", check=False)
+    assert result.returncode == 1
+    assert (
+        result.stderr.splitlines()[-1]
+        .strip()
+        .startswith(f"error: Running cluster 'taken' on {plan.address}: [Errno 98]")
+    )
+    machine.lab("delete", "taken")
+
+
+def test_a_damaged_database(machine: Machine) -> None:
+    """A cluster whose database is damaged does not start, and says why in one line."""
+    folder = ClusterFolder(machine.root, "broken")
+    folder.prepare(apps_domain=None)
+    machine.up("broken")
+    machine.lab("down", "broken")
+    for path in (folder.path / "apiserver").glob("*.db*"):
+        path.write_bytes(b"not a database" * 1000)
+    result = machine.lab("up", "broken", check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].strip().startswith("error: Running cluster 'broken'"), result.stderr
+    machine.lab("delete", "broken")
 
 
 def test_a_service_is_reachable(clusters: list[Cluster], red: Cluster, namespace: str) -> None:

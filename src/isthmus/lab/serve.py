@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -12,6 +13,7 @@ import uvloop
 import yaml
 
 from isthmus.lab.apiserver import Started
+from isthmus.lab.apiserver.errors import DatabaseUnusableError
 from isthmus.lab.cluster import LabCluster
 from isthmus.lab.clusters import ClusterError, ClusterFolder, write_private
 
@@ -29,11 +31,20 @@ def serve(folder: ClusterFolder, *, apps_domain: str | None) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(folder, LabCluster(folder, plan)))
-    except* OSError as group:
-        reasons = "; ".join(str(error) for error in group.exceptions)
+    except* (OSError, DatabaseUnusableError) as group:
+        reasons = "; ".join(sorted({str(error) for error in _leaves(group)}))
         raise ClusterError(f"Running cluster {folder.name!r} on {plan.address}: {reasons}") from group
     finally:
         os.close(hold)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors themselves, out of the groups that task groups have put them in."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 async def _serve(folder: ClusterFolder, cluster: LabCluster) -> None:
