@@ -84,17 +84,28 @@ class Demonstration:
 
     async def _start_clusters(self, stack: AsyncExitStack) -> None:
         with self._step("two clusters", "clusters_ready"):
-            for site in self.sites:
-                log = stack.enter_context((self._settings.data_dir / f"{site.cluster}.log").open("wb"))
-                command = [*ISTHMUS, "lab", "up", site.cluster, "--foreground", *self._data_dir]
-                process = await stack.enter_async_context(running(command, stdout=log, stderr=log))
-                if process.returncode is not None:
-                    raise CommandError(f"{' '.join(command)} ended at once: see {log.name}")
-            await self._until(self._clusters_ready, "the clusters did not become ready")
+            async with asyncio.timeout(STEP_TIMEOUT_S):
+                started = [(site, await stack.enter_async_context(self._cluster(site))) for site in self.sites]
+                for site, process in started:
+                    await self._cluster_ready(site, process)
 
-    async def _clusters_ready(self) -> bool:
-        ready = [self._settings.data_dir / site.cluster / "ready" for site in self.sites]
-        return all([await asyncio.to_thread(path.exists) for path in ready])
+    @asynccontextmanager
+    async def _cluster(self, site: Site) -> AsyncIterator[asyncio.subprocess.Process]:
+        with self._log_of(site).open("wb") as log:
+            command = [*ISTHMUS, "lab", "up", site.cluster, "--foreground", *self._data_dir]
+            async with running(command, stdout=log, stderr=log) as process:
+                yield process
+
+    async def _cluster_ready(self, site: Site, process: asyncio.subprocess.Process) -> None:
+        ready = self._settings.data_dir / site.cluster / "ready"
+        while not await asyncio.to_thread(ready.exists):
+            if process.returncode is not None:
+                log = await asyncio.to_thread(self._log_of(site).read_text, errors="replace")
+                raise CommandError(f"cluster {site.cluster} ended with status {process.returncode}: {log[-2000:]}")
+            await asyncio.sleep(0.02)
+
+    def _log_of(self, site: Site) -> Path:
+        return self._settings.data_dir / f"{site.cluster}.log"
 
     async def _start_meshes(self) -> None:
         with self._step("a mesh in each: operator, control plane, gateways", "meshes_ready"):

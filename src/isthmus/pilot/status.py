@@ -1,10 +1,11 @@
 """Serve: what the administrator is told, in the status of each resource.
 
-Writes are coalesced: the first of a burst at once, then at most one a second for each resource, and always the last.
+Writes are coalesced: the first few of a burst at once, then one a second for each resource, and always the last.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -22,9 +23,30 @@ from isthmus.pilot.link import Link
 
 log = structlog.get_logger(__name__)
 
-MIN_INTERVAL_S = 1.0
+WRITES_PER_S = 1.0
+BURST = 4.0
+"""Writes that may follow each other at once after a quiet time: a link that goes up makes three or four changes, and
+whoever has just created the resource is waiting for the last."""
 Kind = type[ServiceMeshPeer] | type[ExportedServiceSet] | type[ImportedServiceSet]
 _Key = tuple[Kind, str]
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How many writes one resource may still have at once; 0 <= tokens <= BURST."""
+
+    tokens: float = BURST
+    seen_at: float = 0.0
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until the next write may be made; 0 if it may be now."""
+        self.tokens = min(BURST, self.tokens + (now - self.seen_at) * WRITES_PER_S)
+        self.seen_at = now
+        return max(0.0, (1.0 - self.tokens) / WRITES_PER_S)
+
+    def written(self) -> None:
+        """A write was made."""
+        self.tokens = max(0.0, self.tokens - 1.0)
 
 
 class StatusWriter:
@@ -38,7 +60,7 @@ class StatusWriter:
         self._namespace = namespace
         self._links = links
         self._exports = exports
-        self._written_at: dict[_Key, float] = {}
+        self._pace: dict[_Key, _Pace] = {}
         self._queue: WorkQueue[_Key] = WorkQueue("status", backoff=Backoff(first_s=0.05, longest_s=5.0))
         self._bodies: dict[Kind, Callable[[str, object], dict[str, Any] | None]] = {
             ServiceMeshPeer: self._peer,
@@ -60,14 +82,15 @@ class StatusWriter:
         self._queue.add((ImportedServiceSet, peer))
 
     async def _write(self, key: _Key) -> timedelta | None:
-        wait_s = self._written_at.get(key, float("-inf")) + MIN_INTERVAL_S - asyncio.get_running_loop().time()
+        pace = self._pace.setdefault(key, _Pace())
+        wait_s = pace.wait_s(asyncio.get_running_loop().time())
         if wait_s > 0:
             return timedelta(seconds=wait_s)
         kind, name = key
         try:
             await self._patch(kind, name)
         except NotFound:
-            self._written_at.pop(key, None)
+            self._pace.pop(key, None)
         return None
 
     async def _patch(self, kind: Kind, name: str) -> None:
@@ -79,7 +102,7 @@ class StatusWriter:
         if body is None or all(present.get(field) == value for field, value in body.items()):
             return
         patch = {"metadata": {"resourceVersion": current.metadata.resourceVersion}, "status": body}
-        self._written_at[kind, name] = asyncio.get_running_loop().time()
+        self._pace.setdefault((kind, name), _Pace()).written()
         with translated(f"write the status of {kind.__name__} {self._namespace}/{name}"):
             await self._client.api.patch(
                 kind.Status, name, patch, namespace=self._namespace, patch_type=PatchType.MERGE
