@@ -60,9 +60,10 @@ def test_up_again_changes_nothing(machine: Machine, clusters: list[Cluster]) -> 
     assert machine.up("red", "green") == clusters
 
 
-def test_what_the_user_gets(machine: Machine, clusters: list[Cluster]) -> None:
+@pytest.mark.usefixtures("clusters")
+def test_what_the_user_gets(machine: Machine) -> None:
     """Private kubeconfigs with one context each, one with both, and commands that tell of them."""
-    red, green = clusters
+    red, green = machine.up("red", "green")
     assert stat.S_IMODE(Path(red.kubeconfig).stat().st_mode) == 0o600
     merged = yaml.safe_load((machine.root / "kubeconfig").read_text())
     assert sorted(context["name"] for context in merged["contexts"]) == ["green", "red"]
