@@ -6,7 +6,7 @@ imported from it stays as it was last known.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ class Peers:
         self._pod = pod
         self._pod_ip = pod_ip
         self._queue: WorkQueue[str] = WorkQueue("peers")
-        self._seeds: Mapping[str, Sequence[ServiceMessage]] = {}
+        self._seeds: dict[str, list[ServiceMessage]] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
         self._tasks = asyncio.TaskGroup()
@@ -74,7 +74,7 @@ class Peers:
             cluster.config_maps.subscribe(self._config_map_changed)
             workloads.follow()
             for orphaned in self._seeds.keys() - {key.name for key in cluster.peers.keys()}:  # noqa: SIM118  (a view)
-                workloads.recheck(orphaned)
+                self._queue.add(orphaned)
             tasks.create_task(self._queue.run(self._reconcile), name="peers")
 
     def link(self, peer: str, caller: SpiffeId) -> Link:
@@ -102,6 +102,8 @@ class Peers:
                 self._queue.add(peer.metadata.name or "")
 
     async def _reconcile(self, name: str) -> None:
+        if self._key(name) in self._parts.cluster.peers.rejected:
+            return  # it is there, but cannot be understood: all stays as it was
         peer = self._parts.cluster.peers.get(self._key(name))
         if peer is None:
             self._remove(name)
@@ -136,7 +138,7 @@ class Peers:
             imports_changed=lambda hostnames: self._imports_changed(name, hostnames),
         )
         self._parts.links[name] = link
-        link.remember(self._seeds.get(name, ()))
+        link.remember(self._seeds.pop(name, ()))
         log.info("peer added", peer=name)
         return link
 
@@ -164,6 +166,8 @@ class Peers:
         """A peer is gone: so is everything that it caused."""
         link = self._parts.links.pop(name, None)
         if link is None:
+            if self._seeds.pop(name, None) is not None:  # gone before it was looked at
+                self._parts.workloads.recheck(name)
             return
         self._unwatch(name)
         self._parts.exporting.remove(name)

@@ -14,6 +14,7 @@ from isthmus.federation.selection import QualifiedName
 EXPORT_TO = "networking.istio.io/exportTo"
 PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
+SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 ISTHMUS = "isthmus"
 FOR_A_PEER = ("federation.maistra.io/ingress-for", "federation.maistra.io/egress-for")
 
@@ -40,13 +41,15 @@ def ready_endpoints(service: Service, slices: Iterable[EndpointSlice], port: int
     """Where connections to one port of the Service go: ready endpoints, by the port's name in each slice.
 
     Source: Kubernetes API, EndpointSlice: a port without number leads nowhere, one without name is the only one; an
-    endpoint that says nothing of its readiness is ready.
+    endpoint that says nothing of its readiness is ready. What an import has added to the Service does not count: what
+    one peer exports to us is not ours to pass on to another. Nor do slices of names, which no proxy takes as endpoints.
     """
     ports = (service.spec.ports if service.spec else None) or ()
     names = {each.name or "" for each in ports if each.port == port and (each.protocol or "TCP") == "TCP"}
     found = {
         Endpoint(address, numbered.port)
         for each in slices
+        if each.addressType != "FQDN" and not _is_of_an_import(each)
         for numbered in each.ports or ()
         if numbered.port is not None and (numbered.name or "") in names and (numbered.protocol or "TCP") == "TCP"
         for endpoint in each.endpoints or ()
@@ -54,3 +57,8 @@ def ready_endpoints(service: Service, slices: Iterable[EndpointSlice], port: int
         for address in endpoint.addresses
     }
     return sorted(found)
+
+
+def _is_of_an_import(endpoint_slice: EndpointSlice) -> bool:
+    metadata = endpoint_slice.metadata or ObjectMeta()
+    return (metadata.labels or {}).get(SLICE_MANAGED_BY) == ISTHMUS

@@ -1,5 +1,7 @@
 """Who a service account token belongs to: asked of the Kubernetes API with a TokenReview."""
 
+import re
+
 from lightkube.models.authentication_v1 import TokenReviewSpec, TokenReviewStatus
 from lightkube.resources.authentication_v1 import TokenReview
 
@@ -8,7 +10,7 @@ from isthmus.kube import Client
 from isthmus.kube.errors import KubeError, translated
 
 AUDIENCE = "istio-ca"
-_PREFIX = "system:serviceaccount:"
+_SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:(?P<namespace>[a-z0-9-]+):(?P<name>[a-z0-9.-]+)")
 
 
 class TokenReviews:
@@ -40,12 +42,12 @@ def identity_of(status: TokenReviewStatus) -> ServiceAccountIdentity:
     Raises:
         TokenRefusedError: not authenticated, for another audience, or no service account.
     """
-    if not status.authenticated:
+    if not status.authenticated or status.error:
         raise TokenRefusedError(status.error or "the API server does not know it")
     if AUDIENCE not in (status.audiences or ()):
         raise TokenRefusedError(f"it is not for audience {AUDIENCE}")
     username = (status.user.username if status.user else None) or ""
-    namespace, separator, name = username.removeprefix(_PREFIX).partition(":")
-    if not username.startswith(_PREFIX) or not separator or not namespace or not name:
+    account = _SERVICE_ACCOUNT.fullmatch(username)
+    if account is None:
         raise TokenRefusedError(f"it belongs to {username!r}, not to a service account")
-    return ServiceAccountIdentity(namespace, name)
+    return ServiceAccountIdentity(account["namespace"], account["name"])

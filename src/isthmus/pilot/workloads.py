@@ -4,6 +4,7 @@ One work queue, keyed by import: a change of one import costs its own objects. W
 restart is known again at once, so that a peer that is down meanwhile takes nothing away.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -12,11 +13,13 @@ import structlog
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from isthmus.federation.import_table import Import
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.plan import ImportedPort
 from isthmus.federation.ports import ImportKey, PortBook, PortsExhaustedError
 from isthmus.federation.workload import Workload, workload
 from isthmus.kube import Change, Client, Delete, Index, ObjectKey, WorkQueue, carry_out, plan
+from isthmus.kube.errors import NotFound, translated
 from isthmus.pilot.cluster import SERVICE_NAME, Cluster
 from isthmus.pilot.gateways import Gateways
 from isthmus.pilot.link import Link
@@ -25,6 +28,10 @@ from isthmus.pilot.objects import (
     import_names,
     import_service,
     import_slice,
+    is_dns_label,
+    is_joined_by,
+    names_of_ports,
+    port_names,
     remembered,
     remembered_ports,
 )
@@ -40,6 +47,11 @@ class _Made:
     egress: str
     ports: tuple[ImportedPort, ...]
 
+    @property
+    def service(self) -> ObjectKey:
+        """The Service by which it is called, whoever made it."""
+        return ObjectKey(self.workload.service.namespace, self.workload.service.name)
+
 
 class Workloads:
     """All imports of all peers, as objects."""
@@ -51,7 +63,11 @@ class Workloads:
         self._gateways = gateways
         self._links = links
         self._book = PortBook()
+        self._held: defaultdict[ImportName, set[ImportKey]] = defaultdict(set)
+        self._written: set[ImportName] = set()
+        self._without_port: dict[ImportName, None] = {}
         self._made: dict[ImportName, _Made] = {}
+        self._by_service: defaultdict[ObjectKey, set[ImportName]] = defaultdict(set)
         self._services: Index[ImportName, Service] = Index(cluster.services, import_names)
         self._slices: Index[ImportName, EndpointSlice] = Index(cluster.slices, import_names)
         self._queue: WorkQueue[ImportName] = WorkQueue("imports")
@@ -60,12 +76,15 @@ class Workloads:
         """Read back by peer what is stored in the cluster; call it once, when the stores are synced."""
         services: dict[str, list[ServiceMessage]] = {}
         kept: dict[ImportKey, int] = {}
-        for service in self._cluster.services.values():
-            for peer, _ in import_names(service):
-                message = remembered(service)
+        # The Service of an import that has joined one is not ours: then its slice knows.
+        for made in self._stored():
+            for peer, _ in import_names(made):
+                message = remembered(made)
                 services.setdefault(peer, []).extend([message] if message is not None else [])
-                kept.update(remembered_ports(service))
+                kept.update(remembered_ports(made))
         self._book = PortBook(kept)
+        for key in self._book.held():
+            self._held[key.peer, key.hostname].add(key)
         return services
 
     def follow(self) -> None:
@@ -81,30 +100,61 @@ class Workloads:
         """These imports of a peer are others now, new or gone: the gateways know at once, the objects follow."""
         for hostname in hostnames:
             name = (peer, hostname)
-            before, after = self._made.pop(name, None), self._make(name)
+            before = self._made.pop(name, None)
+            after = self._make(name, before)
+            if before is not None:
+                self._forget_service(name, before)
             if after is not None:
                 self._made[name] = after
+                self._by_service[after.service].add(name)
             self._move_ports(before, after)
             self._queue.add(name)
 
     def recheck(self, peer: str) -> None:
         """What carries the imports of a peer, or whether they are wanted at all, may have another answer now."""
-        stored = [name for each in self._cluster.services.values() for name in import_names(each)]
+        stored = [name for each in self._stored() for name in import_names(each)]
         self.changed(peer, sorted({hostname for owner, hostname in (*self._made, *stored) if owner == peer}))
 
-    def _make(self, name: ImportName) -> _Made | None:
+    def _stored(self) -> list[Service | EndpointSlice]:
+        return [*self._cluster.slices.values(), *self._cluster.services.values()]
+
+    def _make(self, name: ImportName, before: _Made | None) -> _Made | None:
         link = self._links.get(name[0])
         imported = link.imports.imports.get(name[1]) if link is not None else None
+        self._without_port.pop(name, None)
         if link is None or imported is None:
             return None
+        problem = _problem(imported)
+        if problem:
+            log.warning("import cannot be carried out", peer=name[0], hostname=name[1], reason=problem)
+            return None
         try:
-            made = workload(imported, namespace=self._cluster.namespace, book=self._book)
+            made = self._with_ports(name, imported)
         except PortsExhaustedError as error:
             log.error("import cannot be carried out", peer=name[0], hostname=name[1], reason=str(error))
-            return None
+            self._without_port[name] = None
+            return before
         if link.config is None:
             return _Made(made, "", ())
         return _Made(made, link.config.egress, made.gateway_ports(link.config.remote.bundle.trust_domain))
+
+    def _with_ports(self, name: ImportName, imported: Import) -> Workload:
+        """Its objects, with a gateway port for each port; or none of these if there are not enough."""
+        wanted = {ImportKey(imported.peer, imported.service.hostname, port) for port in imported.ports}
+        try:
+            made = workload(imported, namespace=self._cluster.namespace, book=self._book)
+        except PortsExhaustedError:
+            for key in wanted - self._held.get(name, set()):
+                self._book.give_back(key)
+            raise
+        self._held[name] |= wanted
+        return made
+
+    def _forget_service(self, name: ImportName, made: _Made) -> None:
+        names = self._by_service[made.service]
+        names.discard(name)
+        if not names:
+            del self._by_service[made.service]
 
     def _move_ports(self, before: _Made | None, after: _Made | None) -> None:
         """Let the egress gateways do what the new state says and nothing else; what stays is not touched."""
@@ -120,55 +170,106 @@ class Workloads:
         made = self._made.get(name)
         observed: list[Service | EndpointSlice] = [*self._services.get(name), *self._slices.get(name)]
         if made is not None and made.egress:
-            await carry_out(self._client, plan(observed, self._desired(made)))
-        elif made is None and observed and self._is_unwanted(name):
-            await carry_out(self._client, [Delete(each) for each in observed])
-            self._release(name, observed)
+            if await self._is_settled(made):
+                self._written.add(name)
+                await carry_out(self._client, plan(observed, self._desired(name, made)))
+                self._release(name, made)
+        elif made is None and self._is_unwanted(name):
+            await self._remove(name, observed)
 
-    def _desired(self, made: _Made) -> list[Any]:
+    async def _remove(self, name: ImportName, observed: list[Service | EndpointSlice]) -> None:
+        if not observed and name in self._written:
+            return  # what was written a moment ago has yet to be seen; then it will be deleted
+        await carry_out(self._client, [Delete(each) for each in observed])
+        self._written.discard(name)
+        self._release(name, None)
+        if observed:
+            log.info("import removed", peer=name[0], hostname=name[1])
+
+    async def _is_settled(self, made: _Made) -> bool:
+        """Whether we know who the Service belongs to.
+
+        One that someone has made a moment ago must not be taken for missing, and overwritten: its event is on its way.
+        """
+        key = made.service
+        if not made.workload.imported.called.is_local or self._cluster.services.get(key) is not None:
+            return True
+        try:
+            with translated(f"read Service {key}"):
+                await self._client.api.get(Service, key.name, namespace=key.namespace)
+        except NotFound:
+            return True
+        return False
+
+    def _desired(self, name: ImportName, made: _Made) -> list[Any]:
         addresses = self._cluster.pod_addresses(made.egress)
-        key = made.workload.service
-        service = self._cluster.services.get(ObjectKey(key.namespace, key.name))
-        if service is not None and not import_names(service):
-            # importAsLocal: the Service is someone else's, and so are the names of its ports.
-            names = {port.port: port.name or "" for port in (service.spec.ports if service.spec else None) or ()}
-            return [import_slice(made.workload, addresses, names)]
-        return [import_service(made.workload), import_slice(made.workload, addresses, {})]
+        service = self._cluster.services.get(made.service)
+        if made.workload.imported.called.is_local and service is not None and is_joined_by(service, name):
+            return [import_slice(made.workload, addresses, names_of_ports(service))]
+        return [import_service(made.workload), import_slice(made.workload, addresses, port_names(made.workload))]
 
     def _is_unwanted(self, name: ImportName) -> bool:
-        """Whether it is certain that nothing imports it: its peer is gone, or has told what it exports.
+        """Whether it is certain that nothing imports it.
 
-        A peer without link is not gone: after a restart it may not have been looked at yet.
+        Its peer is gone, or has told what it exports, or is known to export it and our rules do not import it. A peer
+        without link is not gone: after a restart it may not have been looked at yet, or cannot be understood.
         """
         link = self._links.get(name[0])
         if link is None:
-            return self._cluster.peers.get(ObjectKey(self._cluster.namespace, name[0])) is None
-        return link.is_synced
+            key = ObjectKey(self._cluster.namespace, name[0])
+            return self._cluster.peers.get(key) is None and key not in self._cluster.peers.rejected
+        return link.is_synced or (link.config is not None and name[1] in link.known)
 
-    def _release(self, name: ImportName, observed: Iterable[Service | EndpointSlice]) -> None:
-        if name in self._made:
-            return
-        for each in observed:
-            for key in remembered_ports(each) if isinstance(each, Service) else ():
-                self._book.give_back(key)
-        log.info("import removed", peer=name[0], hostname=name[1])
+    def _release(self, name: ImportName, made: _Made | None) -> None:
+        """Give back the gateway ports that it had before it was ``made``, now that no object leads there."""
+        if self._made.get(name) is not made:
+            return  # it is another again: its turn comes
+        kept = {ImportKey(*name, port.port) for port in made.workload.ports} if made is not None else set()
+        for key in sorted(self._held.get(name, set()) - kept):
+            self._book.give_back(key)
+            if self._without_port:  # someone waits for it
+                self.changed(*_singly(next(iter(self._without_port))))
+        if kept:
+            self._held[name] = kept
+        else:
+            self._held.pop(name, None)
 
     def _service_changed(self, change: Change[Service]) -> None:
-        for each in (change.old, change.new):
-            for name in import_names(each) if each is not None else ():
-                self._queue.add(name)
+        self._object_changed(change)
+        for name in self._by_service.get(change.key, ()):
+            self._queue.add(name)
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
         """An import's slice is another, or an egress gateway's pods are: all imports that lead there follow."""
+        self._object_changed(change)
+        either = change.new or change.old
+        if either is None or import_names(either):
+            return
+        labels = (either.metadata.labels if either.metadata else None) or {}
+        if change.key.namespace == self._cluster.namespace:
+            self._egress_changed(labels.get(SERVICE_NAME, ""))
+
+    def _object_changed(self, change: Change[Service] | Change[EndpointSlice]) -> None:
         for each in (change.old, change.new):
             for name in import_names(each) if each is not None else ():
                 self._queue.add(name)
-        either = change.new or change.old
-        labels = (either.metadata.labels if either is not None and either.metadata else None) or {}
-        if change.key.namespace == self._cluster.namespace:
-            self._egress_changed(labels.get(SERVICE_NAME, ""))
+                if change.new is None:
+                    self._written.discard(name)
 
     def _egress_changed(self, service: str) -> None:
         for name, made in self._made.items():
             if made.egress == service:
                 self._queue.add(name)
+
+
+def _singly(name: ImportName) -> tuple[str, list[str]]:
+    return name[0], [name[1]]
+
+
+def _problem(imported: Import) -> str:
+    """Why no Service can stand for it; a peer's words end up in names and paths of the Kubernetes API."""
+    called = imported.called.name
+    for each in (called.name, called.namespace):
+        if not is_dns_label(each):
+            return f"{each[:80]!r} cannot be part of a name in Kubernetes: expected a-z, 0-9 and '-', at most 63"
+    return "" if imported.ports else "it has no TCP port"
