@@ -312,7 +312,7 @@ def test_force_delete(red: Cluster, namespace: str) -> None:
 def test_pre_stop(red: Cluster, namespace: str) -> None:
     """The hook runs before SIGTERM is sent."""
     hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo hooked > /w/order"]}}}
-    script = "trap 'cat /w/order; exit 0' TERM; while true; do sleep 0.02; done"
+    script = "echo begun; trap 'cat /w/order; exit 0' TERM; while true; do sleep 0.02; done"
     polite = pod(
         namespace,
         "polite",
@@ -323,6 +323,8 @@ def test_pre_stop(red: Cluster, namespace: str) -> None:
     red.apply(polite)
     red.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/polite", "--timeout=10s")
     with red.start_kubectl("-n", namespace, "logs", "-f", "polite") as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "begun\n"
         red.kubectl("-n", namespace, "delete", "pod", "polite")
         assert following.communicate(timeout=5)[0] == "hooked\n"
 
