@@ -76,7 +76,7 @@ def test_targets_exist(document: Path) -> None:
     """Every ``make`` target that a document tells to run is in the Makefile."""
     makefile = (REPOSITORY / "Makefile").read_text()
     text = prose(document) + "".join(block.code for block in blocks(document) if block.language == "sh")
-    for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE):
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
