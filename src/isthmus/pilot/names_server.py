@@ -6,13 +6,16 @@ way out. Source: RFC 1035; docs/architecture.md, "How workloads reach what is im
 """
 
 import asyncio
+import socket
 from collections import Counter
+from dataclasses import dataclass
 from typing import Final, cast
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.opcode
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
@@ -20,7 +23,7 @@ import dns.rrset
 import structlog
 from lightkube.resources.core_v1 import Service
 
-from isthmus.kube import Change
+from isthmus.kube import Change, ObjectKey
 from isthmus.pilot.objects import hostname_of, import_names
 
 log = structlog.get_logger(__name__)
@@ -31,10 +34,13 @@ TCP_IDLE_S: Final = 10.0
 
 
 class ImportNames:
-    """The addresses of imports by name, kept up to date with their Services."""
+    """The addresses of imports by name, kept up to date with their Services.
+
+    Of several imports with one name the first by namespace and name is told, on every replica the same.
+    """
 
     def __init__(self) -> None:
-        self._addresses: dict[dns.name.Name, str] = {}
+        self._addresses: dict[dns.name.Name, dict[ObjectKey, str]] = {}
         self._domains: Counter[dns.name.Name] = Counter()
 
     def service_changed(self, change: Change[Service]) -> None:
@@ -42,13 +48,10 @@ class ImportNames:
         before, after = _entry(change.old), _entry(change.new)
         if before == after:
             return
-        if before is not None and self._addresses.get(before[0]) == before[1]:
-            del self._addresses[before[0]]
-            self._domains.subtract(_domains(before[0]))
-        if after is not None and after[0] not in self._addresses:
-            self._domains.update(_domains(after[0]))
+        if before is not None:
+            self._remove(before.name, change.key)
         if after is not None:
-            self._addresses[after[0]] = after[1]
+            self._put(after, change.key)
 
     def answer(self, wire: bytes) -> bytes | None:
         """The answer to one query; None for what is no query at all."""
@@ -59,14 +62,18 @@ class ImportNames:
         if query.flags & dns.flags.QR or len(query.question) != 1:
             return None
         response = dns.message.make_response(query)
-        self._fill(response, query.question[0])
+        if query.opcode() != dns.opcode.QUERY:
+            response.set_rcode(dns.rcode.NOTIMP)
+        else:
+            self._fill(response, query.question[0])
         return response.to_wire()
 
     def _fill(self, response: dns.message.Message, question: dns.rrset.RRset) -> None:
         name = question.name.canonicalize()
-        address = self._addresses.get(name)
-        if address is None and not self._domains[name]:
-            within = any(self._domains[parent] for parent in _domains(name))
+        address = self._address(name)
+        is_ours = question.rdclass in {dns.rdataclass.IN, dns.rdataclass.ANY}
+        if not is_ours or (address is None and not self._domains[name]):
+            within = is_ours and any(self._domains[parent] for parent in _domains(name))
             response.set_rcode(dns.rcode.NXDOMAIN if within else dns.rcode.REFUSED)
             return
         response.flags |= dns.flags.AA
@@ -76,6 +83,22 @@ class ImportNames:
                 dns.rrset.from_text(question.name, TTL_S, dns.rdataclass.IN, question.rdtype, address)
             )
 
+    def _address(self, name: dns.name.Name) -> str | None:
+        holders = self._addresses.get(name)
+        return holders[min(holders)] if holders else None
+
+    def _put(self, entry: "_Entry", key: ObjectKey) -> None:
+        if entry.name not in self._addresses:
+            self._domains.update(_domains(entry.name))
+        self._addresses.setdefault(entry.name, {})[key] = entry.address
+
+    def _remove(self, name: dns.name.Name, key: ObjectKey) -> None:
+        holders = self._addresses[name]
+        del holders[key]
+        if not holders:
+            del self._addresses[name]
+            self._domains -= Counter(_domains(name))
+
 
 class NamesServer:
     """Serves ``names`` at one address until cancelled."""
@@ -84,16 +107,23 @@ class NamesServer:
         self._names = names
         self._host = host
         self._port = port
-        self._clients = asyncio.Semaphore(MAX_TCP_CLIENTS)
+        self._clients = 0
 
     async def run(self, started: "asyncio.Future[None]") -> None:
         """Serve until cancelled. Raises OSError: the address cannot be listened on; ``started`` fails with it too."""
+        try:
+            server = await asyncio.start_server(self._serve, self._host, self._port)
+        except OSError as error:
+            started.set_exception(error)
+            raise
+        async with server:
+            await self._run_datagrams(started)
+
+    async def _run_datagrams(self, started: "asyncio.Future[None]") -> None:
         loop = asyncio.get_running_loop()
         try:
-            transport, _ = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self._names), local_addr=(self._host, self._port)
-            )
-            server = await asyncio.start_server(self._serve, self._host, self._port)
+            bound = _datagram_socket(self._host, self._port)
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self._names), sock=bound)
         except OSError as error:
             started.set_exception(error)
             raise
@@ -102,21 +132,27 @@ class NamesServer:
             await asyncio.Event().wait()
         finally:
             transport.close()
-            server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one client's queries in their order (RFC 7766); it comes back if there are too many at present."""
+        self._clients += 1
         try:
-            async with self._clients, asyncio.timeout(TCP_IDLE_S):
-                while length := int.from_bytes(await reader.readexactly(2), "big"):
-                    answer = self._names.answer(await reader.readexactly(length))
-                    if answer is None:
-                        return
-                    writer.write(len(answer).to_bytes(2, "big") + answer)
-                    await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
-            return
+            while self._clients <= MAX_TCP_CLIENTS and await self._serve_one(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, OSError):
+            return  # it has gone, or has nothing to say: there is nobody to tell
         finally:
+            self._clients -= 1
             writer.close()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        async with asyncio.timeout(TCP_IDLE_S):
+            length = int.from_bytes(await reader.readexactly(2), "big")
+            answer = self._names.answer(await reader.readexactly(length))
+            if answer is not None:
+                writer.write(len(answer).to_bytes(2, "big") + answer)
+                await writer.drain()
+        return answer is not None
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -134,13 +170,39 @@ class _Datagrams(asyncio.DatagramProtocol):
             self._transport.sendto(answer, addr)
 
 
-def _entry(service: Service | None) -> tuple[dns.name.Name, str] | None:
-    if service is None or not import_names(service) or service.spec is None:
+def _datagram_socket(host: str, port: int) -> socket.socket:
+    """Bound here, since uvloop leaves its transport open when it cannot bind one. Raises OSError."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        bound.setblocking(False)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The name of an import, and its Service's address."""
+
+    name: dns.name.Name
+    address: str
+
+
+def _entry(service: Service | None) -> _Entry | None:
+    """The name that we answer for, if the Service has one; names of the cluster's own domain are not ours."""
+    if service is None or not import_names(service) or service.spec is None or service.metadata is None:
         return None
     hostname, address = hostname_of(service), service.spec.clusterIP
-    if not hostname or not address or address == "None":
+    is_local = hostname.startswith(f"{service.metadata.name}.{service.metadata.namespace}.")
+    if is_local or not hostname or not address or address == "None":
         return None
-    return dns.name.from_text(hostname).canonicalize(), address
+    try:
+        return _Entry(dns.name.from_text(hostname).canonicalize(), address)
+    except dns.exception.DNSException as error:
+        log.warning("import has no name", hostname=hostname[:300], reason=str(error))
+        return None
 
 
 def _domains(name: dns.name.Name) -> list[dns.name.Name]:
