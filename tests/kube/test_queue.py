@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-from isthmus.kube import Backoff, WorkQueue
+from isthmus.backoff import Backoff
+from isthmus.kube import WorkQueue
 from isthmus.kube.errors import TerminalError
 
 Reconcile = Callable[[str], Awaitable[timedelta | None]]

@@ -15,12 +15,15 @@ from isthmus.ca import CertificateClient, channel_target
 from isthmus.gateway.admin import Admin, AdminError
 from isthmus.gateway.bootstrap import Sockets, bootstrap, bootstrap_json
 from isthmus.gateway.envoy_process import EnvoyProcess, envoy_command
-from isthmus.gateway.readiness import serve_readiness
 from isthmus.gateway.renewal import Renewal, utc_now
 from isthmus.gateway.root_file import RootFile
 from isthmus.gateway.sds import LocalSecrets
 from isthmus.gateway.settings import GatewaySettings
 from isthmus.identity import TrustBundle, X509Svid
+from isthmus.readiness import serve_readiness
+
+READY_PATH = "/healthz/ready"
+"""Where Istio's gateways answer their readiness probe."""
 
 
 class Agent:
@@ -65,7 +68,7 @@ class Agent:
         async def problem() -> str | None:
             return self._renewal.problem() or await _envoy_problem(envoy, admin)
 
-        return serve_readiness(self._settings.pod_ip, self._settings.ready_port, problem)
+        return serve_readiness(self._settings.pod_ip, self._settings.ready_port, problem, path=READY_PATH)
 
     async def _request(self) -> X509Svid:
         return await self._client.request_svid(self._settings.identity, now=utc_now())

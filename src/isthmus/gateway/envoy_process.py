@@ -11,14 +11,15 @@ from pathlib import Path
 
 import structlog
 
+from isthmus.backoff import Backoff
 from isthmus.gateway.admin import Admin, AdminError
-from isthmus.gateway.pace import delay_s
 from isthmus.gateway.settings import GatewaySettings
 
 log = structlog.get_logger(__name__)
 
 # An Envoy that lived this long had started well: the next failure counts as the first.
 SETTLED_S = 30.0
+RESTART = Backoff(first_s=0.2, longest_s=10.0)
 TERMINATION_S = 5.0
 DRAIN_POLL_S = 0.1
 
@@ -77,7 +78,7 @@ class EnvoyProcess:
             started = time.monotonic()
             how = how_it_ended(await self._run_once())
             failures = 1 if time.monotonic() - started > SETTLED_S else failures + 1
-            pause_s = delay_s(failures, jitter=self._jitter())
+            pause_s = RESTART.delay_s(failures, jitter=self._jitter())
             log.info("envoy ended", how=how, restart_in_s=round(pause_s, 2))
             await asyncio.sleep(pause_s)
 

@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 
 import structlog
 
+from isthmus.backoff import Backoff
 from isthmus.ca import CertificateError
-from isthmus.gateway.pace import delay_s
 from isthmus.identity import X509Svid, fingerprint, renewal_time, validity_error
 
 log = structlog.get_logger(__name__)
 
 # The clock is looked at this often: it may be set, or stand still while a laptop sleeps.
 LONGEST_WAIT_S = 30.0
+RETRY = Backoff(first_s=0.2, longest_s=10.0)
 
 
 def utc_now() -> datetime:
@@ -84,7 +85,7 @@ class Renewal:
             except CertificateError as error:
                 failures += 1
                 self._note(str(error))
-            await self._wait_asked(delay_s(failures, jitter=self._jitter()))
+            await self._wait_asked(RETRY.delay_s(failures, jitter=self._jitter()))
 
     def _note(self, reason: str) -> None:
         if reason != self._reason:

@@ -5,7 +5,6 @@ resources mean.
 """
 
 from isthmus.kube.apply import Apply, Delete, Write, carry_out, plan
-from isthmus.kube.backoff import Backoff
 from isthmus.kube.client import Client, connect
 from isthmus.kube.lease import Candidacy, Candidate, LeaseLost
 from isthmus.kube.queue import WorkQueue
@@ -14,7 +13,6 @@ from isthmus.kube.store import Change, Index, KubeObject, ObjectKey, Store, key_
 
 __all__ = [
     "Apply",
-    "Backoff",
     "Candidacy",
     "Candidate",
     "Change",

@@ -12,7 +12,7 @@ from typing import Generic, NoReturn, TypeVar
 
 import structlog
 
-from isthmus.kube.backoff import Backoff
+from isthmus.backoff import Backoff
 from isthmus.kube.errors import TerminalError
 
 log = structlog.get_logger()

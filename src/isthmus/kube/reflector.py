@@ -13,7 +13,7 @@ from typing import Generic, NoReturn, TypeVar
 
 import structlog
 
-from isthmus.kube.backoff import Backoff
+from isthmus.backoff import Backoff
 from isthmus.kube.client import Client
 from isthmus.kube.errors import Expired, KubeError, Unavailable
 from isthmus.kube.store import KubeObject, ObjectKey, Store, key_of, metadata_of

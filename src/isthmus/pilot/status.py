@@ -15,9 +15,10 @@ from lightkube.types import PatchType
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshPeer
 from isthmus.api.selectors import ServiceMapping
+from isthmus.backoff import Backoff
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.status import from_json, to_json
-from isthmus.kube import Backoff, Client, WorkQueue
+from isthmus.kube import Client, WorkQueue
 from isthmus.kube.errors import NotFound, translated
 from isthmus.pilot.link import Link
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.gateway.pod import get
 
-from isthmus.gateway.readiness import MAX_REQUEST_BYTES, serve_readiness
+from isthmus.readiness import MAX_REQUEST_BYTES, serve_readiness
 
 
 async def ready() -> str | None:
@@ -30,13 +30,13 @@ async def exchange(port: int, request: bytes) -> bytes:
 
 async def test_a_ready_pod_says_200() -> None:
     """The probe succeeds."""
-    async with serve_readiness("127.0.0.1", 0, ready) as port:
+    async with serve_readiness("127.0.0.1", 0, ready, path="/healthz/ready") as port:
         assert await get("127.0.0.1", port, "/healthz/ready?from=kubelet") == (200, "ready")
 
 
 async def test_a_pod_that_is_not_ready_says_why() -> None:
     """The probe fails, and whoever looks is told the reason."""
-    async with serve_readiness("127.0.0.1", 0, not_ready) as port:
+    async with serve_readiness("127.0.0.1", 0, not_ready, path="/healthz/ready") as port:
         assert await get("127.0.0.1", port, "/healthz/ready") == (503, "no certificate: the pilot does not answer")
 
 
@@ -51,12 +51,12 @@ async def test_a_pod_that_is_not_ready_says_why() -> None:
 )
 async def test_nothing_else_is_served(request_: bytes, status: bytes) -> None:
     """One path, two methods."""
-    async with serve_readiness("127.0.0.1", 0, ready) as port:
+    async with serve_readiness("127.0.0.1", 0, ready, path="/healthz/ready") as port:
         assert (await exchange(port, request_)).split()[1] == status
 
 
 async def test_an_endless_request_is_cut() -> None:
     """More bytes than a probe has are not collected."""
-    async with serve_readiness("127.0.0.1", 0, ready) as port:
+    async with serve_readiness("127.0.0.1", 0, ready, path="/healthz/ready") as port:
         assert await exchange(port, b"GET /" + b"x" * 4 * MAX_REQUEST_BYTES) == b""
         assert (await get("127.0.0.1", port, "/healthz/ready"))[0] == 200

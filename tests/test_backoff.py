@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.kube import Backoff
+from isthmus.backoff import Backoff
 
 
 @pytest.mark.parametrize(
