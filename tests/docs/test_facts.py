@@ -115,3 +115,11 @@ def test_yaml_of_the_reference_is_yaml(block: Any) -> None:
     """Examples in the reference parse."""
     assert block.language == "yaml"
     assert isinstance(yaml.safe_load(block.code), dict)
+
+
+def test_every_room_is_described() -> None:
+    """The architecture names every package and every loose module of the project."""
+    top = REPOSITORY / "src" / "isthmus"
+    rooms = [path.name for path in top.iterdir() if path.is_dir() and (path / "__init__.py").exists()]
+    loose = [path.name for path in top.glob("*.py") if path.name != "__init__.py"]
+    assert [name for name in sorted([*rooms, *loose]) if f"`{name}`" not in ARCHITECTURE] == []
