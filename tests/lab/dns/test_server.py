@@ -5,11 +5,13 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import dns.asyncquery
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rrset
 import pytest
 from lightkube import AsyncClient, KubeConfig
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
@@ -22,6 +24,7 @@ from tests.lab.apiserver.clients import running
 from isthmus.lab.apiserver import Settings
 from isthmus.lab.client import Informers
 from isthmus.lab.dns import DnsServer, DnsSettings
+from isthmus.lab.dns.stale import STALE_TTL_S
 from isthmus.lab.dns.stubs import Upstream
 
 HOST = "127.15.1.1"
@@ -112,3 +115,55 @@ async def test_an_upstream_that_is_down(tmp_path: Path) -> None:
     async with serving(tmp_path, ("apps.green.test", Upstream("127.15.1.2", 9))) as (_, _, port):
         answer = await ask(port, "x.y.apps.green.test")
     assert answer.rcode() == dns.rcode.SERVFAIL
+
+
+class Zone(asyncio.DatagramProtocol):
+    """A name server that knows one address for everything, or has only a code to say, or (None) says nothing."""
+
+    def __init__(self) -> None:
+        self.code: dns.rcode.Rcode | None = dns.rcode.NOERROR
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self.code is None:
+            return
+        query = dns.message.from_wire(data)
+        response = dns.message.make_response(query)
+        response.set_rcode(self.code)
+        if self.code == dns.rcode.NOERROR:
+            response.answer.append(dns.rrset.from_text(query.question[0].name, 300, "IN", "A", "127.15.9.9"))
+        self._transport.sendto(response.to_wire(), addr)
+
+
+@asynccontextmanager
+async def zone() -> AsyncIterator[tuple[Zone, Upstream]]:
+    """A server for another zone, and where it is."""
+    loop = asyncio.get_running_loop()
+    transport, served = await loop.create_datagram_endpoint(Zone, local_addr=(HOST, 0))
+    try:
+        yield served, Upstream(HOST, transport.get_extra_info("sockname")[1])
+    finally:
+        transport.close()
+
+
+async def test_a_name_outlives_the_server_that_knows_it(tmp_path: Path) -> None:
+    """While the server of a zone does not answer, what it said last is told again, with a short time to live."""
+    async with zone() as (green, upstream), serving(tmp_path, ("apps.green.test", upstream)) as (_, _, port):
+        fresh = await ask(port, "x.y.apps.green.test")
+        green.code = None
+        stale = await ask(port, "X.y.apps.green.test")
+    assert [answer.answer[0][0].to_text() for answer in (fresh, stale)] == ["127.15.9.9"] * 2
+    assert (fresh.answer[0].ttl, stale.answer[0].ttl) == (300, STALE_TTL_S)
+
+
+async def test_a_name_that_was_taken_back_stays_so(tmp_path: Path) -> None:
+    """Once the server has said that a name is not there, no older answer is told again."""
+    async with zone() as (green, upstream), serving(tmp_path, ("apps.green.test", upstream)) as (_, _, port):
+        await ask(port, "x.y.apps.green.test")
+        green.code = dns.rcode.NXDOMAIN
+        await ask(port, "x.y.apps.green.test")
+        green.code = dns.rcode.SERVFAIL
+        after = await ask(port, "x.y.apps.green.test")
+    assert after.rcode() == dns.rcode.SERVFAIL

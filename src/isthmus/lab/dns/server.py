@@ -1,4 +1,7 @@
-"""The name server of a cluster: UDP and TCP on one port, answering from the informers and forwarding stub zones."""
+"""The name server of a cluster: UDP and TCP on one port, answering from the informers and forwarding stub zones.
+
+A server of a stub zone that does not answer takes no name away: what it said last is told again (RFC 8767).
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -17,12 +20,15 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 from isthmus.lab.client import Informers, ObjectKey
 from isthmus.lab.dns.answer import Verdict, acceptable, answer, plain, refusal, verdict, within
 from isthmus.lab.dns.records import Records, records
+from isthmus.lab.dns.stale import LastAnswers
 from isthmus.lab.dns.stubs import Upstream, locate, parse_stubs, stub_for
 
 log = structlog.get_logger()
 
 STUBS = ObjectKey("kube-system", "kube-dns")
 UPSTREAM_S = 2.0
+STALE_AFTER_S = 0.4
+"""How long all servers of a zone together may take when an old answer is at hand: clients give up soon after."""
 IDLE_S = 10.0
 MOST_AT_ONCE = 512
 SAFE_UDP_BYTES, MOST_UDP_BYTES = 512, 4096
@@ -48,6 +54,7 @@ class DnsServer:
         self._maps = informers.of(ConfigMap)
         self._records: Records | None = None
         self._stubs: dict[str, tuple[Upstream, ...]] = {}
+        self._last_answers = LastAnswers()
         self._at_once = 0
         self._group: asyncio.TaskGroup | None = None
         self._services.subscribe(lambda _key, _old, _new: self._forget())
@@ -146,16 +153,27 @@ class DnsServer:
         return tuple(place for upstream in wanted for place in locate(upstream, self._services, self._slices))
 
     async def _forward(self, query: dns.message.Message, upstreams: tuple[Upstream, ...]) -> dns.message.Message:
+        now = asyncio.get_running_loop().time()
+        stale = self._last_answers.answer(query, now=now)
+        timeout_s = UPSTREAM_S if stale is None else STALE_AFTER_S / max(1, len(upstreams))
         for upstream in upstreams:
-            try:
-                response, _ = await dns.asyncquery.udp_with_fallback(
-                    query, upstream.host, timeout=UPSTREAM_S, port=upstream.port
-                )
-            except (dns.exception.DNSException, OSError) as error:
-                log.debug("upstream does not answer", upstream=upstream.host, error=repr(error))
-            else:
+            response = await _ask(query, upstream, timeout_s=timeout_s)
+            if response is not None:
+                self._last_answers.learn(query, response, now=now)
                 return response
-        return refusal(query, dns.rcode.SERVFAIL)
+        return refusal(query, dns.rcode.SERVFAIL) if stale is None else stale
+
+
+async def _ask(query: dns.message.Message, upstream: Upstream, *, timeout_s: float) -> dns.message.Message | None:
+    """What the server says; None if it says nothing, or that it cannot tell."""
+    try:
+        response, _ = await dns.asyncquery.udp_with_fallback(
+            query, upstream.host, timeout=timeout_s, port=upstream.port
+        )
+    except (dns.exception.DNSException, OSError) as error:
+        log.debug("upstream does not answer", upstream=upstream.host, error=repr(error))
+        return None
+    return None if response.rcode() == dns.rcode.SERVFAIL else response
 
 
 def _fitting(response: dns.message.Message, query: bytes) -> bytes:
