@@ -22,7 +22,7 @@ from isthmus.federation.plan import (
     IngressPlan,
     RemotePeer,
 )
-from isthmus.identity import SpiffeId
+from isthmus.identity import SpiffeId, TrustBundle
 from isthmus.xds import Resource, ResourceTable
 
 pytestmark = [pytest.mark.envoy, pytest.mark.slow]
@@ -219,6 +219,29 @@ async def test_changed_client_identity_takes_effect(federation: Federation) -> N
             await asyncio.sleep(0.02)
     federation.admit(federation.admitted())
     assert (await wait_served()).endswith(b"five")
+
+
+@pytest.mark.parametrize("field", ["client", "trusted_as", "peer"])
+async def test_open_connections_end_with_the_right_to_them(federation: Federation, field: str) -> None:
+    """Another client identity, a root that went, a peer that went: what was open is closed, and not before."""
+    await wait_served()
+    reader, writer = await asyncio.open_connection(EGRESS, 20001)
+    writer.write(b"GET /ratings/1 ")
+    peer = federation.admitted()
+    federation.admit(replace(peer, bundle=TrustBundle.of(peer.bundle.trust_domain, peer.bundle.roots)))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.5):
+            await reader.read(1)
+    match field:
+        case "client":
+            federation.admit(replace(peer, client=federation.red.account("someone-else")))
+        case "trusted_as":
+            federation.admit(replace(peer, trusted_as="2"))
+        case _:
+            federation.ingress.table.replace(message.LISTENER, [])
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
 
 
 async def test_egress_refuses_a_server_of_another_identity(federation: Federation) -> None:

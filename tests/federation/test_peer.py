@@ -78,3 +78,15 @@ def test_what_cannot_be_used_says_why(
         peer_config(resource, roots, MESH)
     assert caught.value.reason == reason
     assert says in str(caught.value)
+
+
+def test_a_root_that_is_added_breaks_nothing_and_one_that_goes_does() -> None:
+    """``trusted_as`` stays while roots are only added, and is another once a root is taken away."""
+    second = bundle("green-mesh.local").pem().decode()
+    old, both, new = (ROOTS, {"root-cert.pem": ROOTS["root-cert.pem"] + second}, {"root-cert.pem": second})
+    first = peer_config(peer(), old, MESH).following(None)
+    rotating = peer_config(peer(), both, MESH).following(first)
+    rotated = peer_config(peer(), new, MESH).following(rotating)
+    assert first.trusted_as == rotating.trusted_as != rotated.trusted_as
+    assert rotated == peer_config(peer(), new, MESH).following(None)
+    assert rotated.admitted.trusted_as == rotated.trusted_as

@@ -8,14 +8,14 @@ from typing import Any
 
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
-from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from isthmus.envoy import tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import discovery_cluster_name, import_cluster_name
 from isthmus.envoy.http import connection_manager, discovery_route, exact_header, http_filter
 from isthmus.envoy.ingress import HANDSHAKE_TIMEOUT, TLS_INSPECTOR, admit_only
-from isthmus.envoy.message import ON_DEMAND, packed, socket_address
+from isthmus.envoy.message import packed, socket_address
+from isthmus.envoy.tcp import KEEPALIVE, on_demand_proxy
 from isthmus.federation.plan import DISCOVERY_PORT, EgressPlan, ImportedPort, RemotePeer
 
 
@@ -27,15 +27,15 @@ def listeners(plan: EgressPlan, bind_address: str) -> list[Any]:
 
 def imported(port: ImportedPort, bind_address: str) -> Any:
     """The listener of one imported port. Its cluster is made when it is first called."""
-    proxy = tcp_proxy_pb2.TcpProxy(
+    proxy = on_demand_proxy(
         stat_prefix="imports",
         cluster=import_cluster_name(port.gateway_port),
-        on_demand=ON_DEMAND,
         access_log=connection_log("outbound", port.peer, service=port.hostname, port=port.service_port),
     )
     return listener_pb2.Listener(
         name=import_cluster_name(port.gateway_port),
         address=socket_address(bind_address, port.gateway_port),
+        socket_options=KEEPALIVE,
         filter_chains=[{"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": packed(proxy)}]}],
     )
 

@@ -13,13 +13,13 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb2
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
-from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from isthmus.envoy import tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import EXPORT_PREFIX, PILOT
 from isthmus.envoy.http import connection_manager, discovery_route, http_filter
-from isthmus.envoy.message import ON_DEMAND, packed, seconds, socket_address
+from isthmus.envoy.message import packed, seconds, socket_address
+from isthmus.envoy.tcp import KEEPALIVE, on_demand_proxy
 from isthmus.federation.names import export_suffix
 from isthmus.federation.plan import DISCOVERY_PORT, SERVICE_PORT, AdmittedPeer, IngressPlan
 from isthmus.identity import SpiffeId
@@ -44,22 +44,27 @@ def _services(plan: IngressPlan, bind_address: str) -> Any:
         name="services",
         address=socket_address(bind_address, SERVICE_PORT),
         listener_filters=[TLS_INSPECTOR],
+        socket_options=KEEPALIVE,
         filter_chains=[_service_chain(peer) for peer in sorted(plan.peers, key=lambda peer: peer.name)],
         access_log=refused_log("inbound"),
     )
 
 
 def _service_chain(peer: AdmittedPeer) -> dict[str, Any]:
-    """One chain a peer, not one a service: what is exported is asked of the pilot when a name is first called."""
+    """One chain a peer, not one a service: what is exported is asked of the pilot when a name is first called.
+
+    Envoy closes the connections of a chain that is gone or another, and of no other chain: so the chain is named after
+    all that gives the peer its right, which with the identity in it are the roots.
+    """
     return {
-        "name": peer.name,
+        "name": f"{peer.name}@{peer.trusted_as}" if peer.trusted_as else peer.name,
         "filter_chain_match": {"server_names": [f"*.{export_suffix(peer.name)}"], "transport_protocol": "tls"},
         "transport_socket": tls.downstream(tls.from_peer(tls.bundle_name(peer.name))),
         "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
         "filters": [
             _filter("rbac", network_rbac_pb2.RBAC(rules=admit_only([peer.client]), stat_prefix="services")),
             _filter("set_filter_state", _cluster_by_server_name()),
-            _filter("tcp_proxy", _on_demand_proxy(peer)),
+            _filter("tcp_proxy", _to_service(peer)),
         ],
     }
 
@@ -73,13 +78,8 @@ def _cluster_by_server_name() -> Any:
     return set_filter_state_pb2.Config(on_new_connection=[value])
 
 
-def _on_demand_proxy(peer: AdmittedPeer) -> Any:
-    return tcp_proxy_pb2.TcpProxy(
-        stat_prefix="services",
-        cluster="unset",
-        on_demand=ON_DEMAND,
-        access_log=connection_log("inbound", peer.name),
-    )
+def _to_service(peer: AdmittedPeer) -> Any:
+    return on_demand_proxy(stat_prefix="services", cluster="unset", access_log=connection_log("inbound", peer.name))
 
 
 def _discovery(plan: IngressPlan, bind_address: str) -> Any:

@@ -3,7 +3,8 @@
 Source: docs/reference.md §3.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.federation.checksum import remote_checksum
@@ -59,11 +60,20 @@ class PeerConfig:
     egress: str
     client: SpiffeId
     remote: RemotePeer
+    trusted_as: str = ""
+    """As in the plan: stays as it is while roots are only added, so that a rotation breaks nothing before its end."""
 
     @property
     def admitted(self) -> AdmittedPeer:
         """The peer as our ingress gateway lets it in."""
-        return AdmittedPeer(self.name, self.client, self.remote.bundle)
+        return AdmittedPeer(self.name, self.client, self.remote.bundle, self.trusted_as)
+
+    def following(self, before: "PeerConfig | None") -> "PeerConfig":
+        """This configuration as the one after ``before``, None if the peer could not be used before."""
+        roots = self.remote.bundle
+        if before is not None and set(before.remote.bundle.roots) <= set(roots.roots):
+            return replace(self, trusted_as=before.trusted_as)
+        return replace(self, trusted_as=hashlib.sha256("".join(sorted(roots.fingerprints())).encode()).hexdigest()[:8])
 
 
 def peer_config(peer: ServiceMeshPeer, roots: dict[str, str] | None, mesh: Mesh) -> PeerConfig:

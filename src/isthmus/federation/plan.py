@@ -42,6 +42,8 @@ class AdmittedPeer:
     """The one identity that may speak for the peer (``spec.security.clientID``)."""
     bundle: TrustBundle
     """The roots that can vouch for that identity, for its trust domain only."""
+    trusted_as: str = ""
+    """Another one after a root was taken away: connections that were let in before must not go on."""
 
 
 @dataclass(frozen=True, slots=True)

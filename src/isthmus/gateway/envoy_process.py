@@ -22,6 +22,9 @@ SETTLED_S = 30.0
 RESTART = Backoff(first_s=0.2, longest_s=10.0)
 TERMINATION_S = 5.0
 DRAIN_POLL_S = 0.1
+REVOKED_S = 1
+"""How long a connection may go on whose listener or filter chain is gone: a peer has lost the right to it, or what it
+led to is imported no longer."""
 
 # What is news to the operator of a gateway is not what Envoy tells at the same level.
 ENVOY_LOG_LEVELS = {"debug": "debug", "info": "warning", "warning": "warning", "error": "error"}
@@ -36,7 +39,7 @@ def envoy_command(envoy: Path, bootstrap: Path, settings: GatewaySettings) -> li
         *("-c", str(bootstrap)),
         "--disable-hot-restart",
         *("--concurrency", str(settings.concurrency)),
-        *("--drain-time-s", str(settings.drain_time_s)),
+        *("--drain-time-s", str(REVOKED_S)),
         # Access logs are read while a person waits for the line.
         *("--file-flush-interval-msec", "200"),
         *("--log-level", ENVOY_LOG_LEVELS[settings.log_level]),

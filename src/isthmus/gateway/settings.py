@@ -66,7 +66,7 @@ class GatewaySettings:
     concurrency: int = 2
     """Envoy's worker threads; each costs memory, and two carry what a link between meshes does."""
     drain_time_s: int = 5
-    """How long connections have to end by themselves when the pod is stopped or a listener goes."""
+    """How long connections have to end by themselves when the pod is stopped."""
     max_connections: int = 10_000
     """Connections from downstream over all listeners; at about 100 kB each under TLS, a bound on memory."""
     log_level: str = "info"

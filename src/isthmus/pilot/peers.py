@@ -113,7 +113,7 @@ class Peers:
     def _update(self, name: str, peer: ServiceMeshPeer) -> None:
         link = self._parts.links.get(name) or self._add(name)
         try:
-            config = peer_config(peer, self._roots(peer), self._mesh)
+            config = peer_config(peer, self._roots(peer), self._mesh).following(link.config)
         except PeerConfigError as error:
             self._refuse(link, error)
             return
