@@ -59,7 +59,8 @@ def test_of_two_claims_the_first_by_name_wins_and_the_other_takes_over() -> None
     table = exports(export_rules({"alias": {"namespace": "shop", "name": "one"}}), service("b", "x"), service("a", "x"))
     (mapping,) = table.status()
     assert mapping.local_service.namespace == "a"
-    assert table.losers() == [(QualifiedName("b", "x"), QualifiedName("a", "x"))]
+    (lost,) = table.losers()
+    assert (lost.service.name, lost.winner) == (QualifiedName("b", "x"), QualifiedName("a", "x"))
     table.service_gone(QualifiedName("a", "x"))
     assert table.target("one.shop.svc.red-mesh-exports.local") == ExportTarget("b", "x", 9080)
 

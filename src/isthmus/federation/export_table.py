@@ -26,6 +26,15 @@ class _Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class LostClaim:
+    """A service that is not exported because ``winner`` has the host name that it would have."""
+
+    service: LocalService
+    winner: QualifiedName
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExportChange:
     """What the peer is told of one exported host name, before and after; None where it is told nothing."""
 
@@ -107,15 +116,15 @@ class ExportTable:
         winners = [winner for hostname in self._claims if (winner := self._winner(hostname)) is not None]
         return tuple(self._mapping(claim) for claim in sorted(winners, key=lambda claim: claim.service.name))
 
-    def losers(self) -> list[tuple[QualifiedName, QualifiedName]]:
-        """Services that are not exported because another has their exported name: (service, that other), sorted."""
-        pairs = [
-            (name, min(claims))
-            for claims in self._claims.values()
-            for name in claims
+    def losers(self) -> list[LostClaim]:
+        """Services that are not exported because another has their exported name, sorted."""
+        lost = [
+            LostClaim(claim.service, min(claims), hostname)
+            for hostname, claims in self._claims.items()
+            for name, claim in claims.items()
             if len(claims) > 1 and name != min(claims)
         ]
-        return sorted(pairs)
+        return sorted(lost, key=lambda each: each.service.name)
 
     def _claim(self, service: LocalService) -> str | None:
         exported = self.rules.exported_name(service) if service.can_be_exported(self._system_namespace) else None

@@ -11,7 +11,18 @@ from isthmus.api.exports import ExportRule
 from isthmus.api.selectors import LabelledServices, NameSelector
 from isthmus.federation.messages import Health, ServiceMessage, ServicePort
 from isthmus.federation.names import exported_hostname
-from isthmus.federation.selection import Problem, QualifiedName, labels_match, renamed, selector_error, selects
+from isthmus.federation.selection import (
+    Problem,
+    QualifiedName,
+    Scope,
+    label_scope,
+    labels_match,
+    name_scope,
+    renamed,
+    rule_problems,
+    selector_error,
+    selects,
+)
 from isthmus.identity import SpiffeId
 
 _PROTOCOLS = frozenset(("HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS", "TCP", "MONGO", "REDIS", "MYSQL", "UDP"))
@@ -55,18 +66,26 @@ class ExportRules:
 
     rules: tuple[Callable[[LocalService], QualifiedName | None], ...] = ()
     problems: tuple[Problem, ...] = ()
+    indexes: tuple[int, ...] = ()
+    """Where each usable rule stands in the set."""
 
     @classmethod
     def of(cls, rules: Iterable[ExportRule]) -> "ExportRules":
         """Make rules ready for use; one that cannot be used is left out and told of, and the others count."""
-        usable, problems = [], []
-        for index, rule in enumerate(rules):
-            why = _unusable(rule)
-            if why:
-                problems.append(Problem(index, "InvalidRule", f"exportRules[{index}] is not used: {why}"))
-            else:
-                usable.append(_matcher(rule))
-        return cls(tuple(usable), tuple(problems))
+        given = tuple(rules)
+        reasons = [_unusable(rule) for rule in given]
+        usable = [index for index, why in enumerate(reasons) if not why]
+        scopes = [None if why else _scope(rule) for rule, why in zip(given, reasons, strict=True)]
+        return cls(
+            rules=tuple(_matcher(given[index]) for index in usable),
+            problems=rule_problems("exportRules", reasons, scopes),
+            indexes=tuple(usable),
+        )
+
+    def deciding(self, service: LocalService) -> int | None:
+        """The index, in the set, of the rule that exports the service; None if none does."""
+        matches = (index for index, rule in zip(self.indexes, self.rules, strict=True) if rule(service) is not None)
+        return next(matches, None)
 
     def exported_name(self, service: LocalService) -> QualifiedName | None:
         """The name under which the service is exported, or None if no rule exports it."""
@@ -133,6 +152,13 @@ def _by_label(selector: LabelledServices) -> Callable[[LocalService], QualifiedN
         return renamed(service.name, alias)
 
     return match
+
+
+def _scope(rule: ExportRule) -> Scope:
+    if rule.type == "NameSelector" and rule.name_selector is not None:
+        return name_scope(rule.name_selector)
+    labelled = rule.label_selector or LabelledServices()
+    return label_scope(labelled.namespace, labelled.selector)
 
 
 def _unusable(rule: ExportRule) -> str:

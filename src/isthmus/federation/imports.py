@@ -11,7 +11,7 @@ from isthmus.api.imports import ImportedServiceSet, ImportRule, Locality
 from isthmus.api.selectors import NameSelector
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.names import import_suffix
-from isthmus.federation.selection import Problem, QualifiedName, renamed, selects
+from isthmus.federation.selection import Problem, QualifiedName, name_scope, renamed, rule_problems, selects
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,32 @@ class ImportRules:
     rules: tuple[Callable[[QualifiedName], ImportedName | None], ...] = ()
     problems: tuple[Problem, ...] = ()
     locality: Locality = field(default_factory=Locality)
+    indexes: tuple[int, ...] = ()
+    """Where each usable rule stands in the set."""
 
     @classmethod
     def of(cls, imports: ImportedServiceSet, *, peer: str, cluster_domain: str) -> "ImportRules":
         """Make rules ready for use; one that cannot be used is left out and told of, and the others count."""
         default = imports.spec.domain_suffix or import_suffix(peer)
-        usable, problems = [], []
-        for index, rule in enumerate(imports.spec.import_rules or ()):
-            why = _unusable(rule, default, cluster_domain)
-            if why:
-                problems.append(Problem(index, "InvalidRule", f"importRules[{index}] is not used: {why}"))
-            else:
-                usable.append(_matcher(rule, default, cluster_domain))
-        return cls(tuple(usable), tuple(problems), _usable_locality(imports.spec.locality))
+        given = imports.spec.import_rules or ()
+        reasons = [_unusable(rule, default, cluster_domain) for rule in given]
+        usable = [index for index, why in enumerate(reasons) if not why]
+        scopes = [
+            name_scope(rule.name_selector) if rule.name_selector and not why else None
+            for rule, why in zip(given, reasons, strict=True)
+        ]
+        return cls(
+            rules=tuple(_matcher(given[index], default, cluster_domain) for index in usable),
+            problems=rule_problems("importRules", reasons, scopes),
+            locality=_usable_locality(imports.spec.locality),
+            indexes=tuple(usable),
+        )
+
+    def deciding(self, service: ServiceMessage) -> int | None:
+        """The index, in the set, of the rule that imports the service; None if none does."""
+        exported = QualifiedName(service.namespace, service.name)
+        matches = (index for index, rule in zip(self.indexes, self.rules, strict=True) if rule(exported) is not None)
+        return next(matches, None)
 
     def imported_name(self, service: ServiceMessage) -> ImportedName | None:
         """What the service is called here, or None if no rule imports it; the rules speak of exported names."""

@@ -4,7 +4,7 @@ Source: docs/reference.md §4. Empty or ``*`` matches anything in a selector and
 stands for a whole value only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from isthmus.api.selectors import Alias, LabelRequirement, LabelSelector, NameSelector
@@ -30,6 +30,69 @@ class Problem:
     rule: int
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which names a rule looks at, and what it requires of labels; ``requirements`` are one text each."""
+
+    namespace: str = ""
+    name: str = ""
+    requirements: frozenset[str] = frozenset()
+
+    def covers(self, other: "Scope") -> bool:
+        """Whether it is certain that all that the other scope matches is matched by this one too."""
+        narrower = _is_within(other.namespace, self.namespace) and _is_within(other.name, self.name)
+        return narrower and self.requirements <= other.requirements
+
+
+def name_scope(selector: NameSelector) -> Scope:
+    """What a selector by name matches."""
+    return Scope(selector.namespace, selector.name)
+
+
+def label_scope(namespace: str, selector: LabelSelector | None) -> Scope:
+    """What a selector by label matches."""
+    wanted = selector or LabelSelector()
+    equal = {f"{key} In {value}" for key, value in (wanted.match_labels or {}).items()}
+    others = {
+        " ".join((each.key, each.operator, *sorted(each.values or ()))) for each in wanted.match_expressions or ()
+    }
+    return Scope(namespace, "", frozenset(equal | others))
+
+
+def rule_problems(field: str, reasons: Sequence[str], scopes: Sequence[Scope | None]) -> tuple[Problem, ...]:
+    """What is wrong with the rules of ``field``: those left out for a reason, those that an earlier one shadows."""
+    unusable = [
+        Problem(index, "InvalidRule", f"{field}[{index}] is not used: {why}")
+        for index, why in enumerate(reasons)
+        if why
+    ]
+    shadowed = [
+        Problem(
+            index,
+            "ShadowedRule",
+            f"{field}[{index}] never decides: {field}[{first}] matches all that it matches; move it up or remove it",
+        )
+        for index, first in _shadowing(scopes)
+    ]
+    return tuple(sorted((*unusable, *shadowed), key=lambda problem: problem.rule))
+
+
+def _shadowing(scopes: Sequence[Scope | None]) -> Iterator[tuple[int, int]]:
+    """Scopes that an earlier one covers: (index, index of that earlier one). None stands for a rule left out."""
+    # By namespace and name, since a set may have ten thousand rules: only four places can hold a wider one.
+    seen: dict[tuple[str, str], list[tuple[int, Scope]]] = {}
+    for index, scope in enumerate(scopes):
+        if scope is None:
+            continue
+        namespace, name = scope.namespace or "*", scope.name or "*"
+        places = {(one, other) for one in (namespace, "*") for other in (name, "*")}
+        wider = [at for place in places for at, each in seen.get(place, ()) if each.covers(scope)]
+        if wider:
+            yield index, min(wider)
+        else:
+            seen.setdefault((namespace, name), []).append((index, scope))
 
 
 def selects(selector: NameSelector, service: QualifiedName) -> bool:
@@ -75,6 +138,10 @@ def _requirement_holds(requirement: LabelRequirement, labels: Mapping[str, str])
 
 def _matches(pattern: str, value: str) -> bool:
     return pattern in _ANY or pattern == value
+
+
+def _is_within(pattern: str, wider: str) -> bool:
+    return wider in _ANY or pattern == wider
 
 
 def _kept(alias: str, original: str) -> str:

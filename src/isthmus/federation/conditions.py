@@ -1,0 +1,109 @@
+"""What is right and wrong with a resource of federation, as conditions for its administrator.
+
+Pure: rules and tables in, conditions out; ``now`` comes in as an argument, who writes them is ``pilot``. Each message
+names the rule by its index and says what to do. Source: docs/reference.md, "Conditions"; Kubernetes API conventions,
+"Typical status properties".
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from isthmus.api.meta import Condition
+from isthmus.federation.export_table import ExportTable
+from isthmus.federation.import_table import Import, ImportTable
+from isthmus.federation.selection import Problem, QualifiedName
+
+ACCEPTED: Final = "Accepted"
+MOST_TOLD: Final = 10
+"""Problems that one message lists; with more it says how many there are."""
+MAX_MESSAGE_LENGTH: Final = 4096
+
+PortsOf = Callable[[QualifiedName], Collection[int] | None]
+"""The TCP ports of a Service that was made by someone else; None if there is no such Service."""
+
+
+def accepted(problems: Sequence[Problem]) -> Condition:
+    """Whether all that the resource says is carried out; generation and time are for :func:`settled`."""
+    if not problems:
+        return Condition(type=ACCEPTED, status="True", reason=ACCEPTED, message="All of it is carried out.")
+    told = "; ".join(problem.message for problem in problems[:MOST_TOLD])
+    more = f"; and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
+    message = f"{told[: MAX_MESSAGE_LENGTH - len(more)]}{more}"
+    return Condition(type=ACCEPTED, status="False", reason=problems[0].reason, message=message)
+
+
+def settled(
+    before: Iterable[Condition], found: Sequence[Condition], *, generation: int | None, now: datetime
+) -> tuple[Condition, ...]:
+    """The conditions with what was ``found``; others stay, and the time of one whose status is the same stays too."""
+    by_type = {each.type: each for each in before}
+    for each in found:
+        known = by_type.get(each.type)
+        since = known.last_transition_time if known is not None and known.status == each.status else None
+        by_type[each.type] = Condition(
+            type=each.type,
+            status=each.status,
+            reason=each.reason,
+            message=each.message,
+            last_transition_time=since or now.astimezone(UTC).replace(microsecond=0),
+            observed_generation=generation,
+        )
+    return tuple(by_type[each] for each in sorted(by_type))
+
+
+def export_problems(table: ExportTable) -> list[Problem]:
+    """What is wrong with an ExportedServiceSet: its rules, and services that come to a name that another has."""
+    return sorted((*table.rules.problems, *_lost_exports(table)), key=lambda problem: problem.rule)
+
+
+def import_problems(table: ImportTable, ports_of: PortsOf) -> list[Problem]:
+    """What is wrong with an ImportedServiceSet: its rules, and imports whose name here is another's."""
+    found = (*table.rules.problems, *_lost_imports(table), *_unfit_local_services(table, ports_of))
+    return sorted(found, key=lambda problem: problem.rule)
+
+
+def without_peer(kind: str, name: str) -> Problem:
+    """A set for a peer that does not exist."""
+    return Problem(0, "PeerNotFound", f"{kind} {name} has no effect: there is no ServiceMeshPeer {name}; create it")
+
+
+def _lost_exports(table: ExportTable) -> Iterable[Problem]:
+    for lost in table.losers():
+        index = table.rules.deciding(lost.service) or 0
+        yield Problem(
+            index,
+            "NameTaken",
+            f"exportRules[{index}] does not export {lost.service.name}: {lost.winner} has the name {lost.hostname}"
+            " already; give one of them another alias",
+        )
+
+
+def _lost_imports(table: ImportTable) -> Iterable[Problem]:
+    for hostname, holder in table.clashes():
+        imported = table.imports[hostname]
+        index = table.rules.deciding(imported.service) or 0
+        yield Problem(
+            index,
+            "NameTaken",
+            f"importRules[{index}] calls {hostname} {imported.called.hostname}, which is the name of {holder} already;"
+            " give one of them another alias",
+        )
+
+
+def _unfit_local_services(table: ImportTable, ports_of: PortsOf) -> Iterable[Problem]:
+    """Imports that join a local Service without having a port in common: none of their calls would arrive."""
+    for hostname, imported in sorted(table.imports.items()):
+        local = ports_of(imported.called.name) if imported.called.is_local else None
+        if local is None or set(local) & set(imported.ports):
+            continue
+        index = table.rules.deciding(imported.service) or 0
+        yield Problem(index, "LocalServiceDiffers", _difference(index, hostname, imported, local))
+
+
+def _difference(index: int, hostname: str, imported: Import, local: Collection[int]) -> str:
+    ports, has = (", ".join(map(str, sorted(each))) or "none" for each in (imported.ports, local))
+    return (
+        f"importRules[{index}] imports {hostname} with ports {ports} into Service {imported.called.name}, which has"
+        f" ports {has}: nothing of it can be called; give it another alias, or the Service these ports"
+    )

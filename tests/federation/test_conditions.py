@@ -1,0 +1,165 @@
+"""What administrators are told of their rules. Sections: docs/reference.md, "Conditions"."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.api import ImportedServiceSet
+from isthmus.api.exports import ExportRule
+from isthmus.api.meta import Condition
+from isthmus.federation.conditions import (
+    ACCEPTED,
+    MAX_MESSAGE_LENGTH,
+    accepted,
+    export_problems,
+    import_problems,
+    settled,
+)
+from isthmus.federation.export_table import ExportTable
+from isthmus.federation.exports import ExportRules, LocalPort, LocalService
+from isthmus.federation.import_table import ImportTable
+from isthmus.federation.imports import ImportRules
+from isthmus.federation.messages import ServiceMessage, ServicePort
+from isthmus.federation.selection import Problem, QualifiedName, Scope, rule_problems
+
+NOW = datetime(2026, 11, 22, 20, 39, 37, 123456, tzinfo=UTC)
+Rule = Mapping[str, object]
+
+
+def by_name(namespace: str = "", name: str = "", /, **alias: str) -> Rule:
+    return {"type": "NameSelector", "nameSelector": {"namespace": namespace, "name": name, "alias": alias}}
+
+
+def by_label(namespace: str = "", /, **labels: str) -> Rule:
+    return {"type": "LabelSelector", "labelSelector": {"namespace": namespace, "selector": {"matchLabels": labels}}}
+
+
+def by_expression(operator: str, *values: str) -> Rule:
+    expression = {"key": "app", "operator": operator, "values": values}
+    return {"type": "LabelSelector", "labelSelector": {"selector": {"matchExpressions": [expression]}}}
+
+
+def exports(*rules: Rule, services: tuple[str, ...] = ()) -> ExportTable:
+    table = ExportTable("red-mesh", system_namespace="green-mesh-system")
+    made = [LocalService(QualifiedName(*each.split("/")), (LocalPort("http", 80),)) for each in services]
+    table.configure(ExportRules.of(msgspec.convert(list(rules), tuple[ExportRule, ...])), [], made)
+    return table
+
+
+def imports(*rules: Rule, offered: tuple[str, ...] = ()) -> ImportTable:
+    metadata = {"name": "green-mesh", "namespace": "red-mesh-system"}
+    made = msgspec.convert({"metadata": metadata, "spec": {"importRules": rules}}, ImportedServiceSet)
+    table = ImportTable("green-mesh")
+    table.configure(ImportRules.of(made, peer="green-mesh", cluster_domain="cluster.local"))
+    for each in offered:
+        namespace, name = each.split("/")
+        hostname = f"{name}.{namespace}.svc.red-mesh-exports.local"
+        ports = (ServicePort("http", 9080, "HTTP"),)
+        table.offer(hostname, ServiceMessage(name=name, namespace=namespace, hostname=hostname, service_ports=ports))
+    return table
+
+
+@pytest.mark.parametrize(
+    ("rules", "shadowed"),
+    [
+        pytest.param([by_name("a", "x"), by_name("a", "x", name="y")], {1: 0}, id="the same twice"),
+        pytest.param([by_name("a"), by_name("a", "x")], {1: 0}, id="whole namespace first"),
+        pytest.param([by_name("*", "*"), by_name("a", "x"), by_label(app="x")], {1: 0, 2: 0}, id="everything first"),
+        pytest.param([by_name("a", "x"), by_name("a")], {}, id="narrow before wide"),
+        pytest.param([by_name("", "x"), by_name("a")], {}, id="neither within the other"),
+        pytest.param([by_label(app="x"), by_name("a", "x")], {}, id="labels do not cover names"),
+        pytest.param([by_label(), by_name("a", "x")], {1: 0}, id="no labels cover everything"),
+        pytest.param([by_label(app="x"), by_label(app="x", tier="web")], {1: 0}, id="fewer labels first"),
+        pytest.param([by_label(app="x", tier="web"), by_label(app="x")], {}, id="more labels first"),
+        pytest.param([by_label("a", app="x"), by_label(app="x")], {}, id="one namespace before all"),
+        pytest.param([by_label(app="x"), by_expression("In", "x")], {1: 0}, id="In one value is equality"),
+        pytest.param([by_expression("In"), by_name("a", "x")], {}, id="a rule left out shadows nothing"),
+    ],
+)
+def test_shadowed_rules(rules: list[Rule], shadowed: dict[int, int]) -> None:
+    """A rule that an earlier one covers is told by both indexes; no other is."""
+    found = [problem for problem in export_problems(exports(*rules)) if problem.reason == "ShadowedRule"]
+    assert [problem.rule for problem in found] == list(shadowed)
+    for problem in found:
+        assert f"exportRules[{problem.rule}] never decides: exportRules[{shadowed[problem.rule]}]" in problem.message
+
+
+_scopes = st.builds(
+    Scope,
+    st.sampled_from(["", "*", "a", "b"]),
+    st.sampled_from(["", "*", "x", "y"]),
+    st.frozensets(st.sampled_from(["app In 1", "tier Exists"])),
+)
+
+
+@given(st.lists(st.none() | _scopes, max_size=8))
+def test_shadowing_is_what_comparing_all_pairs_finds(scopes: list[Scope | None]) -> None:
+    """The index by name finds the same rules as looking at every earlier one."""
+    obvious = [
+        index
+        for index, scope in enumerate(scopes)
+        if scope is not None and any(each is not None and each.covers(scope) for each in scopes[:index])
+    ]
+    found = rule_problems("exportRules", [""] * len(scopes), scopes)
+    assert [problem.rule for problem in found] == obvious
+
+
+def test_a_service_that_loses_its_name_is_told_with_its_rule() -> None:
+    """Of two services with one exported name, the loser, the winner and the rule are named."""
+    table = exports(by_name("a", "x"), by_name("b", "", namespace="a"), services=("a/x", "b/x"))
+    (problem,) = export_problems(table)
+    assert (problem.rule, problem.reason) == (1, "NameTaken")
+    assert "exportRules[1] does not export b/x: a/x has the name x.a.svc.red-mesh-exports.local" in problem.message
+
+
+def test_imports_that_claim_one_name_are_told_with_their_rule() -> None:
+    """Of two imports with one name here, the one that does not have it is told, and whose it is."""
+    table = imports(by_name("a"), by_name("b", "", namespace="a"), offered=("a/x", "b/x"))
+    (problem,) = import_problems(table, lambda name: None)
+    assert (problem.rule, problem.reason) == (1, "NameTaken")
+    assert problem.message.startswith("importRules[1] calls x.b.svc.red-mesh-exports.local x.a.svc.green-mesh-imports")
+
+
+@pytest.mark.parametrize(("ports", "is_told"), [(None, False), ({9080, 1}, False), ({80}, True), ((), True)])
+def test_a_local_service_without_the_imports_ports_is_told(ports: set[int] | None, is_told: bool) -> None:
+    """An import that joins a Service with which it has no port in common can never be called."""
+    rule = {**by_name("a", "x", namespace="shop"), "importAsLocal": True}
+    found = import_problems(imports(rule, offered=("a/x",)), lambda name: ports)
+    assert [problem.reason for problem in found] == ["LocalServiceDiffers"] * is_told
+    assert all("importRules[0]" in problem.message and "shop/x" in problem.message for problem in found)
+
+
+def test_a_rule_that_cannot_be_used_is_told() -> None:
+    """A bad rule has its index, and what to do, in the message."""
+    (problem,) = import_problems(imports({**by_name("a"), "importAsLocal": True}), lambda name: None)
+    assert problem.message.startswith("importRules[0] is not used: importAsLocal needs nameSelector.alias.namespace")
+
+
+def test_without_problems_all_is_accepted() -> None:
+    """Nothing wrong: the condition holds."""
+    assert accepted(()).status == "True"
+
+
+def test_a_message_is_bounded() -> None:
+    """However many rules are wrong, the message has an end, and says how many more there are."""
+    found = accepted([Problem(index, "InvalidRule", "x" * 1000) for index in range(500)])
+    assert (found.status, found.reason) == ("False", "InvalidRule")
+    assert len(found.message) <= MAX_MESSAGE_LENGTH
+    assert found.message.endswith("; and 490 more")
+
+
+def test_the_time_tells_when_the_status_changed() -> None:
+    """Another message leaves the time of transition, another status moves it; other conditions stay."""
+    other = Condition(type="Other", status="True")
+    first = settled([other], [accepted(())], generation=1, now=NOW)
+    later = NOW + timedelta(minutes=1)
+    same = settled(first, [accepted(())], generation=2, now=later)
+    refused = settled(same, [accepted([Problem(0, "InvalidRule", "no")])], generation=3, now=later)
+    assert [each.last_transition_time for each in same] == [NOW.replace(microsecond=0), None]
+    assert same[0].observed_generation == 2
+    assert [each.type for each in refused] == [ACCEPTED, "Other"]
+    assert refused[0].last_transition_time == later.replace(microsecond=0)
