@@ -63,6 +63,7 @@ class Mesh:
             authority="egress-green-mesh.red-mesh-system.svc.cluster.local:8188",
             discovery_name="discovery.red-mesh-system.svc.green-mesh.local",
             remote_checksum=7,
+            version="v1",
             gateway=gateway,
             endpoints=lambda: [Endpoint(HOST, port)],
             context=lambda: context,

@@ -307,7 +307,9 @@ async def discover(context: ssl.SSLContext, host: str, path: str, **headers: str
     return (int(head.split()[1]), body.decode()) if head else (0, "")
 
 
-RIGHT_HEADERS = {"discovery_service": "discovery.red-system.svc.green-mesh.local", "remote": "42"}
+def right_headers(federation: Federation) -> dict[str, str]:
+    peer = federation.peer()
+    return {"discovery_service": peer.discovery_name, "remote": "42", "isthmus_peer_version": peer.version}
 
 
 async def test_discovery_crosses_two_gateways(federation: Federation, folder: Path) -> None:
@@ -316,12 +318,12 @@ async def test_discovery_crosses_two_gateways(federation: Federation, folder: Pa
     pilot = client_context(federation.red, "istiod", folder)
     async with await echo_pilot(federation.green, folder):
         for path, arrives in (("/v1/watch", "/v1/watch/red-mesh"), ("/v1/services/", "/v1/services/red-mesh")):
-            assert await discover(pilot, EGRESS, path, **RIGHT_HEADERS) == (200, arrives)
-        assert (await discover(pilot, EGRESS, "/v1/peer", **RIGHT_HEADERS))[1] == "/v1/peer/red-mesh"
+            assert await discover(pilot, EGRESS, path, **right_headers(federation)) == (200, arrives)
+        assert (await discover(pilot, EGRESS, "/v1/peer", **right_headers(federation)))[1] == "/v1/peer/red-mesh"
         assert (await discover(pilot, EGRESS, "/v1/watch"))[0] == 404
-        assert (await discover(pilot, EGRESS, "/v1/watch", **{**RIGHT_HEADERS, "remote": "43"}))[0] == 404
-        assert (await discover(pilot, EGRESS, "/v1/services", **RIGHT_HEADERS))[0] == 404
-        assert (await discover(pilot, EGRESS, "/debug", **RIGHT_HEADERS))[0] == 404
+        assert (await discover(pilot, EGRESS, "/v1/watch", **{**right_headers(federation), "remote": "43"}))[0] == 404
+        assert (await discover(pilot, EGRESS, "/v1/services", **right_headers(federation)))[0] == 404
+        assert (await discover(pilot, EGRESS, "/debug", **right_headers(federation)))[0] == 404
 
 
 async def test_discovery_is_for_the_named_identity_only(federation: Federation, folder: Path) -> None:
@@ -343,4 +345,4 @@ async def test_egress_takes_discovery_calls_from_its_pilot_only(federation: Fede
     """Other workloads of the mesh cannot speak to the peer in the pilot's name."""
     await wait_served()
     workload = client_context(federation.red, "default", folder)
-    assert (await discover(workload, EGRESS, "/v1/watch", **RIGHT_HEADERS))[0] == 0
+    assert (await discover(workload, EGRESS, "/v1/watch", **right_headers(federation)))[0] == 0

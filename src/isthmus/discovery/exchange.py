@@ -18,6 +18,7 @@ import h11
 
 from isthmus.discovery.errors import LinkError
 from isthmus.discovery.tls import peer_identity
+from isthmus.federation.names import VERSION_HEADER
 from isthmus.federation.plan import Endpoint
 from isthmus.identity import InvalidCertificateError, SpiffeId
 
@@ -38,6 +39,8 @@ class Route:
     discovery_name: str
     """``discovery.<namespace>.svc.<peer>.local``."""
     remote_checksum: int
+    version: str
+    """Which description of the peer the gateway must have (``federation.plan.RemotePeer.version``)."""
     gateway: SpiffeId
     """Who must answer: the egress gateway's service account."""
     endpoints: Callable[[], Sequence[Endpoint]]
@@ -53,6 +56,7 @@ class Route:
             ("host", self.authority),
             ("discovery-service", self.discovery_name),
             ("remote", str(self.remote_checksum)),
+            (VERSION_HEADER, self.version),
             ("accept", "application/json"),
             ("user-agent", "isthmus"),
             ("connection", "close"),

@@ -1,7 +1,7 @@
 """Clusters: the hops of a gateway.
 
-Names are the contract with the listeners: ``pilot``, ``discovery|<peer>``, ``export|<server name>`` (the server name
-asked for, as the peer wrote it) and ``import|<gateway port>``. The last two are made on demand only.
+Names are the contract with the listeners: ``pilot``, ``discovery|<peer>|<version>``, ``export|<server name>`` (the
+server name asked for, as the peer wrote it) and ``import|<gateway port>``. The last two are made on demand only.
 """
 
 import ipaddress
@@ -56,9 +56,13 @@ _ONE_REQUEST = http_protocol_options_pb2.HttpProtocolOptions(
 used again was checked when it was made."""
 
 
-def discovery_cluster_name(peer: str) -> str:
-    """The cluster by which discovery calls reach ``peer``."""
-    return f"discovery|{peer}"
+def discovery_cluster_name(peer: RemotePeer) -> str:
+    """The cluster by which discovery calls reach ``peer`` as it is described now.
+
+    One that is described otherwise has another name: a cluster of the same name would carry calls to the former
+    addresses, under the former trust, until the new one has been warmed.
+    """
+    return f"discovery|{peer.name}|{peer.version}"
 
 
 def import_cluster_name(gateway_port: int) -> str:
@@ -77,7 +81,7 @@ def discovery(peer: RemotePeer) -> Any:
     """From an egress gateway to the discovery port of the peer's ingress gateway."""
     validation = tls.from_peer(tls.bundle_name(peer.name))
     socket = tls.upstream(validation, sni=peer.discovery_name, alpn=tls.ALPN_OF_PEERS)
-    built = _to(discovery_cluster_name(peer.name), peer.discovery, socket)
+    built = _to(discovery_cluster_name(peer), peer.discovery, socket)
     built.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(_ONE_REQUEST))
     return built
 

@@ -16,6 +16,7 @@ from isthmus.envoy.http import connection_manager, discovery_route, exact_header
 from isthmus.envoy.ingress import HANDSHAKE_TIMEOUT, TLS_INSPECTOR, admit_only
 from isthmus.envoy.message import packed, socket_address
 from isthmus.envoy.tcp import KEEPALIVE, on_demand_proxy
+from isthmus.federation.names import VERSION_HEADER
 from isthmus.federation.plan import DISCOVERY_PORT, EgressPlan, ImportedPort, RemotePeer
 
 
@@ -64,15 +65,16 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
 
 
 def _routes(peers: tuple[RemotePeer, ...]) -> list[dict[str, Any]]:
-    """The paths of discovery, told apart by the two headers; a call with any other value of them gets 404."""
+    """The paths of discovery, told apart by the headers; a call with any other value of them gets 404."""
     return [
         discovery_route(
             path=path,
             peer=peer.name,
-            cluster=discovery_cluster_name(peer.name),
+            cluster=discovery_cluster_name(peer),
             headers=[
                 exact_header("discovery-service", peer.discovery_name),
                 exact_header("remote", str(peer.remote_checksum)),
+                exact_header(VERSION_HEADER, peer.version),
             ],
             host_rewrite_literal=peer.discovery_name,
         )

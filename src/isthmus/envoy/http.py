@@ -7,6 +7,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 
 from isthmus.envoy.access_log import Direction, request_log
 from isthmus.envoy.message import packed, seconds, struct
+from isthmus.federation.names import VERSION_HEADER
 from isthmus.identity import SpiffeId
 
 FORWARDED_CERTIFICATE = "x-forwarded-client-cert"
@@ -65,6 +66,7 @@ def discovery_route(
     return {
         "match": {"path": path, "headers": headers},
         "route": action,
+        "request_headers_to_remove": [VERSION_HEADER],
         "metadata": {"filter_metadata": {"isthmus": struct({"peer": peer})}},
     }
 

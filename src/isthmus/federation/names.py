@@ -6,6 +6,9 @@ Source: docs/protocol.md §2 and §3, docs/reference.md §4 and §5.
 import re
 from dataclasses import dataclass
 
+VERSION_HEADER = "isthmus-peer-version"
+"""Header of discovery calls on their way to our own egress gateway: ``RemotePeer.version``. It ends there."""
+
 _OUTBOUND = re.compile(r"outbound_\.(?P<port>[0-9]{1,5})_\._\.(?P<host>.+)")
 
 

@@ -5,6 +5,7 @@ nothing below this module knows of proxies, and nothing above it decides who may
 and §3.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -66,6 +67,21 @@ class RemotePeer:
     discovery: tuple[Endpoint, ...]
     services: tuple[Endpoint, ...]
     bundle: TrustBundle
+
+    @property
+    def version(self) -> str:
+        """A digest of all that a discovery call depends on: where the peer is, and who vouches for it.
+
+        The control plane says it with each call, so that a gateway which does not have this configuration yet refuses
+        the call rather than carry it to the former peer.
+        """
+        parts = (
+            self.discovery_name,
+            self.remote_checksum,
+            sorted((each.host, each.port) for each in self.discovery),
+            sorted(self.bundle.fingerprints()),
+        )
+        return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

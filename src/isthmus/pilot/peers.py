@@ -194,6 +194,7 @@ class Peers:
             authority=f"{egress}.{self._mesh.namespace}.svc.{self._mesh.cluster_domain}:{DISCOVERY_PORT}",
             discovery_name=config.remote.discovery_name,
             remote_checksum=config.remote.remote_checksum,
+            version=config.remote.version,
             gateway=self._mesh.gateway_account(egress),
             endpoints=lambda: [Endpoint(each, DISCOVERY_PORT) for each in self._parts.cluster.pod_addresses(egress)],
             context=self._parts.tls.client,
