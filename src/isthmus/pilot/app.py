@@ -1,7 +1,7 @@
 """The control plane as a process: everything made, wired and started in order.
 
-Order: API connection → CA and own certificate → stores synced → servers → peers. Whatever fails ends the process, and
-its pod starts it again; gateways keep what they have meanwhile.
+Order: API connection → CA and own certificate → stores synced → each peer planned once → servers. Whatever fails ends
+the process, and its pod starts it again; gateways keep what they have meanwhile.
 """
 
 import asyncio
@@ -92,11 +92,13 @@ class ControlPlane:
             self._cluster.services.subscribe(self._names.service_changed)
             self._cluster.services.subscribe(self._service_changed)
             self._cluster.slices.subscribe(self._slice_changed)
-            await self._start_servers(tasks)
             tasks.create_task(self._identity.run(), name="own certificate")
             tasks.create_task(self._status.run(), name="status")
             tasks.create_task(self._workloads.run(), name="imports")
             tasks.create_task(self._peers.run(), name="peers")
+            # A gateway that came back before that would be told that all it has is gone.
+            await self._peers.planned.wait()
+            await self._start_servers(tasks)
             self._is_serving = True
             log.info("control plane serves", mesh=self._mesh.name, trust_domain=str(self._mesh.trust_domain))
 

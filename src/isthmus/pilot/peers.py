@@ -62,6 +62,9 @@ class Peers:
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
         self._tasks = asyncio.TaskGroup()
+        self._unplanned: set[str] = set()
+        self.planned = asyncio.Event()
+        """Every peer that was there when :meth:`run` began has been looked at: the gateways' plan is whole."""
 
     async def run(self) -> None:
         """Serve all peers until cancelled; the stores must be synced."""
@@ -73,7 +76,10 @@ class Peers:
             cluster.imports.subscribe(self._named)
             cluster.config_maps.subscribe(self._config_map_changed)
             workloads.follow()
-            for orphaned in self._seeds.keys() - {key.name for key in cluster.peers.keys()}:  # noqa: SIM118  (a view)
+            self._unplanned = {key.name for key in cluster.peers.keys()}  # noqa: SIM118  (a view)
+            if not self._unplanned:
+                self.planned.set()
+            for orphaned in self._seeds.keys() - self._unplanned:
                 self._queue.add(orphaned)
             tasks.create_task(self._queue.run(self._reconcile), name="peers")
 
@@ -102,13 +108,27 @@ class Peers:
                 self._queue.add(peer.metadata.name or "")
 
     async def _reconcile(self, name: str) -> None:
+        try:
+            self._look_at(name)
+        finally:
+            self._planned_one(name)
+
+    def _planned_one(self, name: str) -> None:
+        self._unplanned.discard(name)
+        if not self._unplanned:
+            self.planned.set()
+
+    def _look_at(self, name: str) -> None:
         if self._key(name) in self._parts.cluster.peers.rejected:
             return  # it is there, but cannot be understood: all stays as it was
-        peer = self._parts.cluster.peers.get(self._key(name))
+        cluster, key = self._parts.cluster, self._key(name)
+        peer = cluster.peers.get(key)
+        self._parts.status.looked_at(name, peer, cluster.exports.get(key), cluster.imports.get(key))
         if peer is None:
             self._remove(name)
         else:
             self._update(name, peer)
+        self._parts.status.sets_changed(name)
 
     def _update(self, name: str, peer: ServiceMeshPeer) -> None:
         link = self._parts.links.get(name) or self._add(name)
@@ -125,7 +145,9 @@ class Peers:
         if config != before:
             self._connect(link, config)
         self._parts.workloads.changed(name, changed)
-        self._parts.status.sets_changed(name)
+        if link.refusal is not None or config != before:
+            link.refusal = None
+            self._parts.status.peer_changed(name)
 
     def _add(self, name: str) -> Link:
         """A peer is new. What an earlier process imported from it is known from the start."""
@@ -153,7 +175,8 @@ class Peers:
 
     def _refuse(self, link: Link, error: PeerConfigError) -> None:
         """The resource cannot be used: nothing is exchanged with the peer until it can. What we know of it stays."""
-        self._tell_problems(link.peer, (Problem(0, error.reason, str(error)),))
+        link.refusal = Problem(0, error.reason, str(error))
+        self._tell_problems(link.peer, (link.refusal,))
         if link.config is not None:
             link.config = None
             self._unwatch(link.peer)
@@ -174,7 +197,6 @@ class Peers:
         self._replan()
         self._parts.workloads.changed(name, link.imports.clear())
         self._parts.workloads.recheck(name)
-        self._parts.status.sets_changed(name)
         self._problems.pop(name, None)
         log.info("peer removed", peer=name)
 

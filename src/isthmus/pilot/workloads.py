@@ -97,8 +97,11 @@ class Workloads:
         await self._queue.run(self._reconcile, workers=8)
 
     def changed(self, peer: str, hostnames: Iterable[str]) -> None:
-        """These imports of a peer are others now, new or gone: the gateways know at once, the objects follow."""
-        for hostname in hostnames:
+        """These imports of a peer are others now, new or gone: the gateways know at once, the objects follow.
+
+        In the order of their names, so that replicas that learn of the same imports give them the same gateway ports.
+        """
+        for hostname in sorted(hostnames):
             name = (peer, hostname)
             before = self._made.pop(name, None)
             after = self._make(name, before)
@@ -113,7 +116,7 @@ class Workloads:
     def recheck(self, peer: str) -> None:
         """What carries the imports of a peer, or whether they are wanted at all, may have another answer now."""
         stored = [name for each in self._stored() for name in import_names(each)]
-        self.changed(peer, sorted({hostname for owner, hostname in (*self._made, *stored) if owner == peer}))
+        self.changed(peer, {hostname for owner, hostname in (*self._made, *stored) if owner == peer})
 
     def _stored(self) -> list[Service | EndpointSlice]:
         return [*self._cluster.slices.values(), *self._cluster.services.values()]
