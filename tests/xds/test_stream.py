@@ -139,6 +139,19 @@ def test_resubscribing_sends_again() -> None:
     assert names(client.expect()) == [(["a"], [])]
 
 
+def test_what_a_resource_needs_is_sent_again_with_it() -> None:
+    """A client that waits for something it has already is sent it once more, right after what needs it; once."""
+    table = table_with("a")
+    table.replace(LISTENER, [resource("l"), resource("m")])
+    client = Client(table)
+    client.request()
+    client.request(LISTENER, subscribe=["l"])
+    client.expect()
+    table.put(CLUSTER, Resource("b", "1", b"", needs=((LISTENER, "l"), (LISTENER, "m"), ("type.example/Route", "r"))))
+    assert names(client.expect()) == [(["b"], []), (["l"], [])]
+    assert client.expect() == []
+
+
 def test_additions_precede_removals_and_follow_the_order_of_types() -> None:
     """Clusters are added before listeners and removed after them."""
     table = table_with("old")

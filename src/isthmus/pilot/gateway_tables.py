@@ -152,7 +152,10 @@ class Ingress:
         admitted = any(each.name == peer for each in self._plan.peers)
         exports = self._exports.get(peer) if admitted else None
         target = exports.target(server_name) if exports is not None else None
-        return None if target is None else resource(cluster.exported(server_name, target))
+        if target is None:
+            return None
+        # Several server names may lead to one target, and then share its endpoints.
+        return resource(cluster.exported(server_name, target), needs=[(message.ENDPOINTS, target.key)])
 
 
 class Egress:
@@ -211,6 +214,6 @@ def _refresh(table: ResourceTable) -> None:
         table.refresh(kind)
 
 
-def resource(built: Any) -> Resource:
+def resource(built: Any, *, needs: Iterable[tuple[str, str]] = ()) -> Resource:
     """A protobuf message with a name, as an xDS resource."""
-    return Resource.of(built.name, message.serialised(built))
+    return Resource.of(built.name, message.serialised(built), needs=needs)

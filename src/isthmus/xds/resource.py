@@ -20,14 +20,18 @@ class Resource:
     name: str
     version: str
     body: bytes
+    needs: tuple[tuple[str, str], ...] = ()
+    """Type URLs and names of what a client waits for before it uses this one: it is sent again with it, although the
+    client has it (xDS protocol, "Resource warming"). Envoy does not ask anew for what another resource uses already,
+    and would wait in vain. Their type comes later in the stream's order than this one's."""
 
     @classmethod
-    def of(cls, name: str, body: bytes) -> "Resource":
+    def of(cls, name: str, body: bytes, *, needs: Iterable[tuple[str, str]] = ()) -> "Resource":
         """A resource whose version is a digest of its body.
 
         Replicas and restarts therefore agree on versions, and a client that reconnects is sent only what differs.
         """
-        return cls(name, hashlib.blake2b(body, digest_size=8).hexdigest(), body)
+        return cls(name, hashlib.blake2b(body, digest_size=8).hexdigest(), body, tuple(needs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class DeltaStream:
         responses = []
         for subscription in ranked:
             resources = tuple(subscription.take_updates(self._view))
+            self._renew(need for resource in resources for need in resource.needs)
             if resources or subscription.type_url in self._unanswered:
                 responses.append(self._response(subscription.type_url, resources=resources))
         for subscription in reversed(ranked):
@@ -70,6 +71,11 @@ class DeltaStream:
                 responses.append(self._response(subscription.type_url, removed=removed))
         self._unanswered.clear()
         return responses
+
+    def _renew(self, needs: Iterable[tuple[str, str]]) -> None:
+        for type_url, name in needs:
+            if type_url in self._subscriptions:
+                self._subscriptions[type_url].renew(name)
 
     def _acknowledge(self, request: DeltaRequest) -> Rejection | None:
         names = self._in_flight.pop(request.nonce, ())

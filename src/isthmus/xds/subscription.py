@@ -60,6 +60,12 @@ class Subscription:
         self._mark(wanted)
         return bool(wanted)
 
+    def renew(self, name: str) -> None:
+        """Send this resource again, though the client has it; one that it did not ask for it will ask for itself."""
+        if name in self.names:
+            self._forced.add(name)
+            self._mark((name,))
+
     def take_updates(self, view: ResourceView) -> Iterator[Resource]:
         """Resources that the client lacks or holds in another version. What is left to take are removals."""
         for name in list(self._dirty):
