@@ -108,6 +108,12 @@ class Federation:
         answer: dict[str, Any] = json.loads(lines[-1]) if lines else {"status": 0}
         return answer
 
+    def described(self) -> str:
+        """What is known of the state, for the message of a test that failed."""
+        statuses = {site.mesh: site.discovery_status() for site in self.sites}
+        logs = {site.mesh: site.kubectl("logs", f"deploy/istiod-{site.mesh}", "--tail=8").stdout for site in self.sites}
+        return f"{json.dumps(statuses, indent=1)}\n{self.last_answer()}\n" + "\n".join(logs.values())
+
     def is_whole(self) -> bool:
         """Whether both links stand in both directions and a request is answered."""
         return all(site.is_active() for site in self.sites) and self.last_answer()["status"] == 200
@@ -121,6 +127,14 @@ def eventually(condition: Callable[[], object], *, within_s: float = 30.0, what:
             pytest.fail(f"not within {within_s} s: {what or condition}")
         time.sleep(0.05)
     return time.monotonic() - began
+
+
+def wait_whole(federation: Federation, *, when: str) -> None:
+    """Wait until both links stand and a request is answered; the failure tells the state."""
+    try:
+        eventually(federation.is_whole, what=f"federation is whole {when}")
+    except pytest.fail.Exception as failure:
+        pytest.fail(f"{failure}\n{federation.described()}")
 
 
 @pytest.fixture(scope="session")
@@ -158,8 +172,8 @@ def processes_with(text: str) -> list[str]:
 @pytest.fixture
 def federation(running_demo: Federation) -> Iterator[Federation]:
     """The two meshes, whole; and whole again after the test, whatever it did."""
-    eventually(running_demo.is_whole, what="federation is whole before the test")
+    wait_whole(running_demo, when="before the test")
     yield running_demo
     for site in running_demo.sites:
         site.kubectl("apply", "-f", str(site.files / "servicemeshpeer.yaml"))
-    eventually(running_demo.is_whole, what="federation is whole again after the test")
+    wait_whole(running_demo, when="again after the test")
