@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 MESHES ?= red,green
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench-link format docs lock clean
+.PHONY: help setup demo test check bench bench-link format docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -23,6 +23,9 @@ demo: setup ## two meshes on this machine, federated; runs until Ctrl-C
 
 test: setup ## every test; real Envoys, real kubectl
 	$(BIN)/python -m pytest
+
+bench: setup ## what federation costs with 10 to 10 000 shared services; build/bench/federation.json
+	$(BIN)/python -m bench.federation $(if $(SIZES),--sizes $(SIZES))
 
 bench-link: setup ## how long the link between two meshes takes to stand; build/bench/link.json
 	$(BIN)/python bench/link.py
