@@ -16,15 +16,20 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 def test_status_shows_both_directions(federation: Federation) -> None:
     """Each side's status names its pod under ``active``, with the watch and the remote connected, and their times."""
+
+    def connections(site: Site) -> list[dict[str, str]]:
+        (entry,) = site.discovery_status()["active"]
+        return [entry["watch"], *(remote for remote in entry["remotes"] if remote["connected"])]
+
     for site in federation.sites:
+        eventually(lambda site=site: all("lastFullSync" in each for each in connections(site)))  # type: ignore[misc]
         status = site.discovery_status()
-        (entry,) = status["active"]
         assert status["inactive"] == []
-        assert entry["pod"].startswith(f"istiod-{site.mesh}-")
-        (remote,) = [each for each in entry["remotes"] if each["connected"]]
+        assert status["active"][0]["pod"].startswith(f"istiod-{site.mesh}-")
+        watch, remote = connections(site)
+        assert watch["connected"] is True
         assert remote["source"]
-        assert entry["watch"]["connected"] is True
-        for connection in (remote, entry["watch"]):
+        for connection in (watch, remote):
             assert TIME.fullmatch(connection["lastConnected"])
             assert TIME.fullmatch(connection["lastFullSync"])
 
