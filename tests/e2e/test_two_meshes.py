@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.e2e.conftest import Federation, Site, eventually
@@ -17,7 +18,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 def test_status_shows_both_directions(federation: Federation) -> None:
     """Each side's status names its pod under ``active``, with the watch and the remote connected, and their times."""
 
-    def connections(site: Site) -> list[dict[str, str]]:
+    def connections(site: Site) -> list[dict[str, Any]]:
         (entry,) = site.discovery_status()["active"]
         return [entry["watch"], *(remote for remote in entry["remotes"] if remote["connected"])]
 
