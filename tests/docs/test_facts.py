@@ -1,6 +1,5 @@
 """What the documents state as facts is what the code does: fields, ports, messages, checksums, packages."""
 
-import inspect
 import re
 import tomllib
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import yaml
 from tests.docs.markdown import REPOSITORY, blocks
 
 from isthmus.api.crds import crds
-from isthmus.federation import checksum, peer, plan, ports
+from isthmus.federation import checksum, plan, ports
 from isthmus.federation.catalogue import Catalogue
 from isthmus.federation.messages import LinkView, ServiceList, parse_service_list, parse_watch_event
 from isthmus.gateway.settings import GatewaySettings
@@ -54,9 +53,11 @@ CONDITIONS = {
 
 
 def test_every_reason_is_described() -> None:
-    """The reference names every reason for which a ServiceMeshPeer cannot be used."""
-    reasons = set(re.findall(r'PeerConfigError\(\s*"(\w+)"', inspect.getsource(peer)))
-    assert reasons
+    """The reference names every reason that a condition of federation's resources may have."""
+    sources = [path.read_text() for path in (REPOSITORY / "src" / "isthmus" / "federation").rglob("*.py")]
+    reasons = {each for source in sources for each in re.findall(r'PeerConfigError\(\s*"(\w+)"', source)}
+    reasons |= {each for source in sources for each in re.findall(r'Problem\(\s*\w+,\s*"(\w+)"', source)}
+    assert reasons > {"RootNotFound", "InvalidRule", "NameTaken"}
     assert [reason for reason in sorted(reasons) if f"`{reason}`" not in REFERENCE] == []
 
 
