@@ -68,6 +68,15 @@ def without_peer(kind: str, name: str) -> Problem:
     return Problem(0, "PeerNotFound", f"{kind} {name} has no effect: there is no ServiceMeshPeer {name}; create it")
 
 
+def refused_peer(kind: str, name: str) -> Problem:
+    """A set for a peer that is not accepted."""
+    return Problem(
+        0,
+        "PeerNotAccepted",
+        f"{kind} {name} has no effect until ServiceMeshPeer {name} is accepted: see its conditions",
+    )
+
+
 def _lost_exports(table: ExportTable) -> Iterable[Problem]:
     for lost in table.losers():
         index = table.rules.deciding(lost.service) or 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 import structlog
-from lightkube.resources.core_v1 import Service
+from lightkube.resources.core_v1 import Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.ca import CertificateService, server_credentials
@@ -26,6 +26,7 @@ from isthmus.pilot import settings as ports
 from isthmus.pilot.cluster import Cluster, service_of
 from isthmus.pilot.exporting import Exporting
 from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
 from isthmus.pilot.names_server import ImportNames, NamesServer
 from isthmus.pilot.peers import Parts, Peers
@@ -75,8 +76,16 @@ class ControlPlane:
         )
         tables = self._exporting.tables
         self._gateways = Gateways(self._mesh, settings.host, exports=tables, endpoints=self._endpoints)
-        self._status = StatusWriter(client, namespace=settings.namespace, links=self._links, exports=tables)
-        self._workloads = Workloads(client, self._cluster, self._gateways, self._links)
+        self._leadership = Leadership(client, namespace=settings.namespace, pod=settings.pod_name)
+        self._status = StatusWriter(
+            client,
+            self._cluster,
+            self._leadership,
+            namespace=settings.namespace,
+            links=self._links,
+            exports=tables,
+        )
+        self._workloads = Workloads(client, self._cluster, self._gateways, self._links, self._leadership)
         self._peers = Peers(self._mesh, self._parts(), pod=settings.pod_name, pod_ip=settings.pod_ip)
         self._is_serving = False
 
@@ -96,6 +105,8 @@ class ControlPlane:
             tasks.create_task(self._status.run(), name="status")
             tasks.create_task(self._workloads.run(), name="imports")
             tasks.create_task(self._peers.run(), name="peers")
+            self._cluster.pods.subscribe(self._pod_changed)
+            tasks.create_task(self._leadership.run(), name="leadership")
             # A gateway that came back before that would be told that all it has is gone.
             await self._peers.planned.wait()
             await self._start_servers(tasks)
@@ -157,6 +168,10 @@ class ControlPlane:
         for ingress in self._gateways.ingresses():
             ingress.exports_changed(names)
         self._status.sets_changed(peer)
+
+    def _pod_changed(self, change: Change[Pod]) -> None:
+        if change.new is None:
+            self._status.pods_changed()
 
     def _service_changed(self, change: Change[Service]) -> None:
         self._endpoints_changed(QualifiedName(change.key.namespace, change.key.name))

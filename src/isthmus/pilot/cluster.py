@@ -15,7 +15,7 @@ from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshPeer
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, Index, ObjectKey, Reflector, Selection, Store
-from isthmus.pilot.services import ready_endpoints
+from isthmus.pilot.services import local_service, ready_endpoints
 
 SERVICE_NAME = "kubernetes.io/service-name"
 
@@ -66,6 +66,18 @@ class Cluster:
         slices = self._slices_by_service.get(QualifiedName(self.namespace, service))
         found = {address for each in slices for address in ready_addresses(each)}
         return sorted(found)
+
+    def local_ports(self, name: QualifiedName) -> list[int] | None:
+        """The TCP ports of a Service that federation did not make; None if there is no such Service."""
+        known = self.services.get(ObjectKey(name.namespace, name.name))
+        service = local_service(known) if known is not None else None
+        if service is None or service.is_federation:
+            return None
+        return [port.port for port in service.ports if port.protocol == "TCP"]
+
+    def own_pods(self) -> set[str]:
+        """The names of all pods of the control plane's namespace."""
+        return {key.name for key in self.pods.keys()}  # noqa: SIM118  (a view)
 
     def _stores(self) -> Iterator[Store[Any]]:
         yield from (self.services, self.slices, self.config_maps, self.pods, self.peers, self.exports, self.imports)

@@ -14,6 +14,7 @@ from isthmus.federation.catalogue import Catalogue
 from isthmus.federation.import_table import ImportTable
 from isthmus.federation.messages import LinkView, ServiceMessage
 from isthmus.federation.peer import PeerConfig
+from isthmus.federation.selection import Problem
 from isthmus.federation.status import PodDiscoveryStatus, RemoteStatus, WatchStatus
 from isthmus.identity import SpiffeId, TrustBundle
 
@@ -37,6 +38,8 @@ class Link:
         host names), or None when the peer's whole list is here."""
         self.peer = peer
         self.config: PeerConfig | None = None
+        self.refusal: Problem | None = None
+        """Why its resource cannot be used."""
         self.client: PeerClient | None = None
         self.imports = ImportTable(peer)
         self.entry = PodDiscoveryStatus.of(pod)

@@ -128,6 +128,7 @@ class Peers:
             self._remove(name)
         else:
             self._update(name, peer)
+        self._parts.status.peer_changed(name)
         self._parts.status.sets_changed(name)
 
     def _update(self, name: str, peer: ServiceMeshPeer) -> None:
@@ -139,15 +140,12 @@ class Peers:
             return
         exports, imports = self._export_rules(name), self._import_rules(name)
         self._tell_problems(name, (*exports.problems, *imports.problems))
-        before, link.config = link.config, config
+        before, link.config, link.refusal = link.config, config, None
         self._parts.exporting.configure(name, exports, self._mesh.gateway_account(config.ingress))
         changed = link.imports.configure(imports)
         if config != before:
             self._connect(link, config)
         self._parts.workloads.changed(name, changed)
-        if link.refusal is not None or config != before:
-            link.refusal = None
-            self._parts.status.peer_changed(name)
 
     def _add(self, name: str) -> Link:
         """A peer is new. What an earlier process imported from it is known from the start."""

@@ -1,25 +1,36 @@
 """Serve: what the administrator is told, in the status of each resource.
 
-Writes are coalesced: the first few of a burst at once, then one a second for each resource, and always the last.
+Each replica writes its own entry in the status of a peer; the rest is the leader's. Writes are coalesced: the first few
+of a burst at once, then one a second for each resource, and always the last.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, NoReturn
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 import structlog
 from lightkube.types import PatchType
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshPeer
-from isthmus.api.selectors import ServiceMapping
+from isthmus.api.meta import Condition
 from isthmus.backoff import Backoff
+from isthmus.federation.conditions import (
+    accepted,
+    export_problems,
+    import_problems,
+    refused_peer,
+    settled,
+    without_peer,
+)
 from isthmus.federation.export_table import ExportTable
+from isthmus.federation.selection import Problem, QualifiedName
 from isthmus.federation.status import from_json, to_json
 from isthmus.kube import Client, WorkQueue
 from isthmus.kube.errors import NotFound, translated
+from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
 
 log = structlog.get_logger(__name__)
@@ -28,7 +39,12 @@ WRITES_PER_S = 1.0
 BURST = 4.0
 """Writes that may follow each other at once after a quiet time: a link that goes up makes three or four changes, and
 whoever has just created the resource is waiting for the last."""
+REST_S = 0.1
+REST_PER_SERVICE_S = 0.001
+"""How long a status is left alone after a look, and how much longer for each service that it lists: reading, comparing
+and writing ten thousand takes most of a second, and must not be most of what a control plane does as they change."""
 Kind = type[ServiceMeshPeer] | type[ExportedServiceSet] | type[ImportedServiceSet]
+Resource = ServiceMeshPeer | ExportedServiceSet | ImportedServiceSet
 _Key = tuple[Kind, str]
 
 
@@ -38,36 +54,70 @@ class _Pace:
 
     tokens: float = BURST
     seen_at: float = 0.0
+    rests_until: float = 0.0
 
     def wait_s(self, now: float) -> float:
-        """Seconds until the next write may be made; 0 if it may be now."""
+        """Seconds until the next look, and write, may be made; 0 if it may be now."""
         self.tokens = min(BURST, self.tokens + (now - self.seen_at) * WRITES_PER_S)
         self.seen_at = now
-        return max(0.0, (1.0 - self.tokens) / WRITES_PER_S)
+        return max(0.0, (1.0 - self.tokens) / WRITES_PER_S, self.rests_until - now)
 
     def written(self) -> None:
         """A write was made."""
         self.tokens = max(0.0, self.tokens - 1.0)
+
+    def looked(self, now: float, *, services: int) -> None:
+        """The status was looked at, which lists so many services."""
+        self.rests_until = now + REST_S + services * REST_PER_SERVICE_S
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """The status as it stands in the cluster: as JSON, and its conditions."""
+
+    stored: dict[str, Any]
+    conditions: Sequence[Condition]
+
+
+class Facts(Protocol):
+    """What the status is made of, besides links and exports."""
+
+    def own_pods(self) -> Collection[str]:
+        """The names of all pods of the control plane's namespace."""
+
+    def local_ports(self, name: QualifiedName) -> Collection[int] | None:
+        """The TCP ports of a Service that federation did not make; None if there is no such Service."""
 
 
 class StatusWriter:
     """Writes the status of peers and of their export and import sets."""
 
     def __init__(
-        self, client: Client, *, namespace: str, links: Mapping[str, Link], exports: Mapping[str, ExportTable]
+        self,
+        client: Client,
+        facts: Facts,
+        leadership: Leadership,
+        *,
+        namespace: str,
+        links: Mapping[str, Link],
+        exports: Mapping[str, ExportTable],
     ) -> None:
         """``links`` and ``exports`` are those of all peers by name, live."""
         self._client = client
+        self._facts = facts
+        self._leadership = leadership
         self._namespace = namespace
         self._links = links
         self._exports = exports
+        self._generations: dict[_Key, int | None] = {}
         self._pace: dict[_Key, _Pace] = {}
         self._queue: WorkQueue[_Key] = WorkQueue("status", backoff=Backoff(first_s=0.05, longest_s=5.0))
-        self._bodies: dict[Kind, Callable[[str, object], dict[str, Any] | None]] = {
+        self._bodies: dict[Kind, Callable[[str, _Present], dict[str, Any] | None]] = {
             ServiceMeshPeer: self._peer,
             ExportedServiceSet: self._exported,
             ImportedServiceSet: self._imported,
         }
+        leadership.subscribe(self._lead_changed)
 
     async def run(self) -> NoReturn:
         """Write until cancelled."""
@@ -82,6 +132,23 @@ class StatusWriter:
         self._queue.add((ExportedServiceSet, peer))
         self._queue.add((ImportedServiceSet, peer))
 
+    def looked_at(self, name: str, *resources: Resource | None) -> None:
+        """What is served now is made from these resources of that name."""
+        for each in resources:
+            if each is not None:
+                self._generations[type(each), name] = each.metadata.generation
+
+    def pods_changed(self) -> None:
+        """A pod of the control plane's namespace has come or gone."""
+        if self._leadership.is_leading:
+            for name in self._links:
+                self.peer_changed(name)
+
+    def _lead_changed(self) -> None:
+        if self._leadership.is_leading:
+            for kind, name in self._generations:
+                self._queue.add((kind, name))
+
     async def _write(self, key: _Key) -> timedelta | None:
         pace = self._pace.setdefault(key, _Pace())
         wait_s = pace.wait_s(asyncio.get_running_loop().time())
@@ -89,44 +156,84 @@ class StatusWriter:
             return timedelta(seconds=wait_s)
         kind, name = key
         try:
-            await self._patch(kind, name)
+            services = await self._patch(kind, name)
+            pace.looked(asyncio.get_running_loop().time(), services=services)
         except NotFound:
             self._pace.pop(key, None)
         return None
 
-    async def _patch(self, kind: Kind, name: str) -> None:
-        """Read, merge, write; a write in between makes the API server refuse ours, and the queue tries again."""
+    async def _patch(self, kind: Kind, name: str) -> int:
+        """Read, merge, write; a write in between makes the API server refuse ours, and the queue tries again.
+
+        Returns how many services the status lists.
+        """
         with translated(f"read {kind.__name__} {self._namespace}/{name}"):
             current = await self._client.api.get(kind, name, namespace=self._namespace)
-        present = msgspec.to_builtins(current.status) if current.status is not None else {}
-        body = self._bodies[kind](name, present)
-        if body is None or all(present.get(field) == value for field, value in body.items()):
-            return
+        present = current.status
+        stored = _jsonable(present) if present is not None else {}
+        conditions = present.conditions if present is not None else ()
+        body = self._bodies[kind](name, _Present(stored, conditions))
+        if body is None or all(stored.get(field) == value for field, value in body.items()):
+            return _listed(body)
         patch = {"metadata": {"resourceVersion": current.metadata.resourceVersion}, "status": body}
         self._pace.setdefault((kind, name), _Pace()).written()
         with translated(f"write the status of {kind.__name__} {self._namespace}/{name}"):
             await self._client.api.patch(
                 kind.Status, name, patch, namespace=self._namespace, patch_type=PatchType.MERGE
             )
+        return _listed(body)
 
-    def _peer(self, name: str, present: object) -> dict[str, Any] | None:
+    def _peer(self, name: str, present: _Present) -> dict[str, Any] | None:
         link = self._links.get(name)
         if link is None:
             return None
-        before = present.get("discoveryStatus") if isinstance(present, dict) else None
-        return {"discoveryStatus": to_json(from_json(_jsonable(before)).merged(link.pruned_entry()))}
+        discovery = from_json(present.stored.get("discoveryStatus")).merged(link.pruned_entry())
+        if not self._leadership.is_leading:
+            return {"discoveryStatus": to_json(discovery)}
+        alive = self._facts.own_pods()
+        if link.entry.pod in alive:  # else what we see of the pods is not all of them
+            discovery = discovery.without_pods_but(alive)
+        problems = [link.refusal] if link.refusal is not None else []
+        return {
+            "discoveryStatus": to_json(discovery),
+            **self._conditions((ServiceMeshPeer, name), present, [accepted(problems)]),
+        }
 
-    def _exported(self, name: str, present: object) -> dict[str, Any] | None:
+    def _exported(self, name: str, present: _Present) -> dict[str, Any] | None:
+        if not self._leadership.is_leading:
+            return None
         table = self._exports.get(name)
-        return {"exportedServices": _mappings(table.status() if table is not None else ())}
+        problems = [*self._peer_problems("ExportedServiceSet", name), *(export_problems(table) if table else ())]
+        return {
+            "exportedServices": _jsonable(table.status() if table is not None else ()),
+            **self._conditions((ExportedServiceSet, name), present, [accepted(problems)]),
+        }
 
-    def _imported(self, name: str, present: object) -> dict[str, Any] | None:
+    def _imported(self, name: str, present: _Present) -> dict[str, Any] | None:
+        if not self._leadership.is_leading:
+            return None
         link = self._links.get(name)
-        return {"importedServices": _mappings(link.imports.status() if link is not None else ())}
+        found = import_problems(link.imports, self._facts.local_ports) if link is not None else ()
+        problems = [*self._peer_problems("ImportedServiceSet", name), *found]
+        return {
+            "importedServices": _jsonable(link.imports.status() if link is not None else ()),
+            **self._conditions((ImportedServiceSet, name), present, [accepted(problems)]),
+        }
+
+    def _peer_problems(self, kind: str, name: str) -> list[Problem]:
+        link = self._links.get(name)
+        if link is None:
+            return [without_peer(kind, name)]
+        return [refused_peer(kind, name)] if link.refusal is not None else []
+
+    def _conditions(self, key: _Key, present: _Present, found: Sequence[Condition]) -> dict[str, Any]:
+        generation = self._generations.get(key)
+        conditions = settled(present.conditions, found, generation=generation, now=datetime.now(UTC))
+        return {"conditions": _jsonable(conditions), "observedGeneration": generation}
 
 
-def _mappings(mappings: tuple[ServiceMapping, ...]) -> Any:
-    return _jsonable(mappings)
+def _listed(body: Mapping[str, Any] | None) -> int:
+    return sum(len((body or {}).get(each, ())) for each in ("exportedServices", "importedServices"))
 
 
 def _jsonable(value: object) -> Any:

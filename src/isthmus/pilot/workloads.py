@@ -2,6 +2,9 @@
 
 One work queue, keyed by import: a change of one import costs its own objects. What is found in the cluster after a
 restart is known again at once, so that a peer that is down meanwhile takes nothing away.
+
+The leader writes and gives out gateway ports. Every other replica takes the ports from what is written, so that the
+gateways that it serves listen where the objects lead; an import without object it knows, but does not serve yet.
 """
 
 from collections import defaultdict
@@ -22,6 +25,7 @@ from isthmus.kube import Change, Client, Delete, Index, ObjectKey, WorkQueue, ca
 from isthmus.kube.errors import NotFound, translated
 from isthmus.pilot.cluster import SERVICE_NAME, Cluster
 from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
 from isthmus.pilot.objects import (
     ImportName,
@@ -56,9 +60,17 @@ class _Made:
 class Workloads:
     """All imports of all peers, as objects."""
 
-    def __init__(self, client: Client, cluster: Cluster, gateways: Gateways, links: Mapping[str, Link]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        cluster: Cluster,
+        gateways: Gateways,
+        links: Mapping[str, Link],
+        leadership: Leadership,
+    ) -> None:
         """``links`` are the peers' links by name, live."""
         self._client = client
+        self._leadership = leadership
         self._cluster = cluster
         self._gateways = gateways
         self._links = links
@@ -91,6 +103,7 @@ class Workloads:
         """Keep the objects as they should be, whoever changes them; call it after :meth:`restore`."""
         self._cluster.services.subscribe(self._service_changed)
         self._cluster.slices.subscribe(self._slice_changed)
+        self._leadership.subscribe(self._lead_changed)
 
     async def run(self) -> NoReturn:
         """Write until cancelled."""
@@ -115,8 +128,20 @@ class Workloads:
 
     def recheck(self, peer: str) -> None:
         """What carries the imports of a peer, or whether they are wanted at all, may have another answer now."""
-        stored = [name for each in self._stored() for name in import_names(each)]
-        self.changed(peer, {hostname for owner, hostname in (*self._made, *stored) if owner == peer})
+        names = (*self._made, *self._stored_names())
+        self.changed(peer, {hostname for owner, hostname in names if owner == peer})
+
+    def _lead_changed(self) -> None:
+        """This replica may write now, or may no longer: then what is written counts, not what it meant to write."""
+        if not self._leadership.is_leading:
+            for each in self._stored():
+                self._adopt_ports(each)
+        known = {(peer, hostname) for peer, link in self._links.items() for hostname in link.imports.imports}
+        for name in sorted({*known, *self._made, *self._stored_names()}):
+            self.changed(*_singly(name))
+
+    def _stored_names(self) -> list[ImportName]:
+        return [name for each in self._stored() for name in import_names(each)]
 
     def _stored(self) -> list[Service | EndpointSlice]:
         return [*self._cluster.slices.values(), *self._cluster.services.values()]
@@ -131,6 +156,8 @@ class Workloads:
         if problem:
             log.warning("import cannot be carried out", peer=name[0], hostname=name[1], reason=problem)
             return None
+        if not (self._leadership.is_leading or self._holds_ports(imported)):
+            return before if before is not None and self._holds_ports(before.workload.imported) else None
         try:
             made = self._with_ports(name, imported)
         except PortsExhaustedError as error:
@@ -140,6 +167,23 @@ class Workloads:
         if link.config is None:
             return _Made(made, "", ())
         return _Made(made, link.config.egress, made.gateway_ports(link.config.remote.bundle.trust_domain))
+
+    def _holds_ports(self, imported: Import) -> bool:
+        held = self._book.held()
+        return all(ImportKey(imported.peer, imported.service.hostname, port) in held for port in imported.ports)
+
+    def _adopt_ports(self, made: Service | EndpointSlice) -> None:
+        """Take over the gateway ports that the leader has given out, and the listeners with them."""
+        moved: dict[ImportName, None] = {}
+        for key, port in remembered_ports(made).items():
+            if self._book.held().get(key) != port:
+                displaced = self._book.adopt(key, port)
+                if displaced is not None:
+                    moved[displaced.peer, displaced.hostname] = None
+                moved[key.peer, key.hostname] = None
+                self._held[key.peer, key.hostname].add(key)
+        for name in moved:  # whoever has to leave a port first
+            self.changed(*_singly(name))
 
     def _with_ports(self, name: ImportName, imported: Import) -> Workload:
         """Its objects, with a gateway port for each port; or none of these if there are not enough."""
@@ -172,7 +216,10 @@ class Workloads:
     async def _reconcile(self, name: ImportName) -> None:
         made = self._made.get(name)
         observed: list[Service | EndpointSlice] = [*self._services.get(name), *self._slices.get(name)]
-        if made is not None and made.egress:
+        if not self._leadership.is_leading:
+            if made is None and not observed:
+                self._release(name, None)
+        elif made is not None and made.egress:
             if await self._is_settled(made):
                 self._written.add(name)
                 await carry_out(self._client, plan(observed, self._desired(name, made)))
@@ -253,6 +300,8 @@ class Workloads:
             self._egress_changed(labels.get(SERVICE_NAME, ""))
 
     def _object_changed(self, change: Change[Service] | Change[EndpointSlice]) -> None:
+        if change.new is not None and not self._leadership.is_leading:
+            self._adopt_ports(change.new)
         for each in (change.old, change.new):
             for name in import_names(each) if each is not None else ():
                 self._queue.add(name)

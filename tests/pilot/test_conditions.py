@@ -1,0 +1,71 @@
+"""Conditions on the resources of federation, written by the real control plane on a lab's API server."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kube.lab import until
+from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, NAMESPACE, Red, peer, red_cluster
+
+pytestmark = pytest.mark.slow
+
+
+async def condition(red: Red, kind: str, type_: str = "Accepted") -> dict[str, Any]:
+    """The condition of that type of green's resource; empty while there is none."""
+    found: dict[str, Any] = {}
+    for each in (await red.status(kind)).get("conditions", []):
+        found = each if each["type"] == type_ else found
+    return found
+
+
+async def wait_reason(red: Red, kind: str, reason: str) -> dict[str, Any]:
+    """The condition ``Accepted``, as soon as it has this reason."""
+
+    async def is_there() -> bool:
+        return bool((await condition(red, kind)).get("reason") == reason)
+
+    await until(is_there)
+    return await condition(red, kind)
+
+
+async def test_a_peer_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    """Without the peer's root it is not accepted; with it, it is, and so are its sets."""
+    async with red_cluster(tmp_path) as red, red.control_plane():
+        await red.apply(peer(), IMPORT_ALL, EXPORT_ALL)
+        refused = await wait_reason(red, "servicemeshpeer", "RootNotFound")
+        assert refused["status"] == "False"
+        assert "green-mesh-ca-root-cert does not exist: create it" in refused["message"]
+        await wait_reason(red, "importedserviceset", "PeerNotAccepted")
+        await red.apply(red.green_root)
+        accepted = await wait_reason(red, "servicemeshpeer", "Accepted")
+        assert (accepted["status"], accepted["observedGeneration"]) == ("True", 1)
+        await wait_reason(red, "importedserviceset", "Accepted")
+        await wait_reason(red, "exportedserviceset", "Accepted")
+
+
+async def test_a_shadowed_rule_is_told_until_it_is_moved(tmp_path: Path) -> None:
+    """A rule that never decides is named by its index, for the generation that has it; corrected, all is well."""
+    everything = {"type": "NameSelector", "nameSelector": {}}
+    one = {"type": "NameSelector", "nameSelector": {"name": "ratings", "alias": {"name": "stars"}}}
+
+    def rules(*rules: object) -> str:
+        metadata = {"name": "green-mesh", "namespace": NAMESPACE}
+        kind = {"apiVersion": "federation.maistra.io/v1", "kind": "ImportedServiceSet"}
+        return json.dumps({**kind, "metadata": metadata, "spec": {"importRules": rules}})
+
+    async with red_cluster(tmp_path) as red, red.control_plane():
+        await red.apply(red.green_root, peer(), rules(everything, one))
+        told = await wait_reason(red, "importedserviceset", "ShadowedRule")
+        assert "importRules[1] never decides: importRules[0]" in told["message"]
+        await red.apply(rules(one, everything))
+        healed = await wait_reason(red, "importedserviceset", "Accepted")
+        assert healed["observedGeneration"] == told["observedGeneration"] + 1
+
+
+async def test_a_set_without_peer_has_no_effect_and_says_so(tmp_path: Path) -> None:
+    """Rules for a peer that does not exist name the peer that is missing."""
+    async with red_cluster(tmp_path) as red, red.control_plane():
+        await red.apply(EXPORT_ALL)
+        told = await wait_reason(red, "exportedserviceset", "PeerNotFound")
+        assert "there is no ServiceMeshPeer green-mesh" in told["message"]
