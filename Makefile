@@ -18,8 +18,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-index --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## two meshes on this machine, federated; runs until Ctrl-C
-	$(BIN)/isthmus demo
+demo: setup ## meshes on this machine, federated (MESHES=red,green,blue for three); runs until Ctrl-C
+	$(BIN)/isthmus demo --meshes $(MESHES)
 
 test: setup ## every test; real Envoys, real kubectl
 	$(BIN)/python -m pytest

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,23 +138,28 @@ def wait_whole(federation: Federation, *, when: str) -> None:
         pytest.fail(f"{failure}\n{federation.described()}")
 
 
+@contextmanager
+def demonstration(meshes: str) -> Iterator[tuple[Path, Any]]:
+    """``isthmus demo`` of these meshes, left running: the folder of its clusters, and what it reported."""
+    with tempfile.TemporaryDirectory(prefix="isthmus-e2e-", ignore_cleanup_errors=True) as folder:
+        command = [str(BIN / "isthmus"), "demo", "--output", "json", "--data-dir", folder, "--meshes", meshes]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                assert line, "isthmus demo ended without a report"
+                yield Path(folder), json.loads(line)
+            finally:
+                process.send_signal(signal.SIGINT)
+        assert process.returncode == 0
+        assert processes_with(folder) == []
+
+
 @pytest.fixture(scope="session")
 def running_demo() -> Iterator[Federation]:
-    with tempfile.TemporaryDirectory(prefix="isthmus-e2e-", ignore_cleanup_errors=True) as folder:
-        command = [str(BIN / "isthmus"), "demo", "--output", "json", "--data-dir", folder]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            report = json.loads(process.stdout.readline())
-            assert report["requests"][0]["status"] == 200
-            data_dir = Path(folder)
-            yield Federation(Site("red", "green", data_dir), Site("green", "red", data_dir))
-        finally:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=30) == 0
-            if process.stdout is not None:
-                process.stdout.close()
-        assert processes_with(folder) == []
+    with demonstration("red,green") as (data_dir, report):
+        assert report["requests"][0]["status"] == 200
+        yield Federation(Site("red", "green", data_dir), Site("green", "red", data_dir))
 
 
 def processes_with(text: str) -> list[str]:

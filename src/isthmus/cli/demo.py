@@ -1,4 +1,4 @@
-"""``isthmus demo``: two meshes on this machine, federated."""
+"""``isthmus demo``: some meshes on this machine, federated."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from isthmus.demo import Settings
+    from isthmus.demo import Demonstration, Settings
 
 
 def demo(
     *,
-    once: Annotated[bool, typer.Option("--once", help="Tear everything down after the first request.")] = False,
+    meshes: Annotated[
+        str, typer.Option(help="Which meshes, by the folders of an example; red,green,blue is the other choice.")
+    ] = "red,green",
+    once: Annotated[bool, typer.Option("--once", help="Tear everything down after the first requests.")] = False,
     output: Annotated[
         Literal["text", "json"], typer.Option("--output", "-o", help="text, or one JSON object.")
     ] = "text",
@@ -24,7 +27,7 @@ def demo(
         Path | None, typer.Option(help="Where the folders examples and deploy are; by default this checkout.")
     ] = None,
 ) -> None:
-    """Bring up two clusters with a mesh each, federate them, and send a request from one to the other.
+    """Bring up clusters with a mesh each, federate each with each, and send a request from each client to each import.
 
     Runs until Ctrl-C, which leaves nothing behind. Exits with 1 unless all of it worked.
     """
@@ -34,10 +37,11 @@ def demo(
     from isthmus.demo import CommandError, Settings
 
     with _folder(data_dir) as folder:
-        settings = Settings(_repository(repository), folder, _kubectl())
+        settings = Settings(_repository(repository), folder, _kubectl(), tuple(meshes.split(",")))
+        demonstration = _demonstration(settings)
         worked: list[bool] = []
         try:
-            asyncio.run(until_stopped(_demonstrate(settings, once=once, output=output, worked=worked.append)))
+            asyncio.run(until_stopped(_demonstrate(demonstration, once=once, output=output, worked=worked.append)))
         except* CommandError as group:
             for error in _leaves(group):
                 typer.echo(f"isthmus demo: {error}", err=True)
@@ -45,12 +49,22 @@ def demo(
             raise typer.Exit(1)
 
 
-async def _demonstrate(settings: "Settings", *, once: bool, output: str, worked: Callable[[bool], None]) -> None:
+def _demonstration(settings: "Settings") -> "Demonstration":
+    from isthmus.demo import Demonstration, UnknownMeshesError
+
+    try:
+        return Demonstration(settings, _progress)
+    except UnknownMeshesError as error:
+        raise typer.BadParameter(str(error), param_hint="--meshes") from error
+
+
+async def _demonstrate(
+    demonstration: "Demonstration", *, once: bool, output: str, worked: Callable[[bool], None]
+) -> None:
     import asyncio
 
-    from isthmus.demo import Demonstration, summary
+    from isthmus.demo import summary
 
-    demonstration = Demonstration(settings, _progress)
     async with demonstration.running() as report:
         worked(report.all_worked)
         if output == "text":

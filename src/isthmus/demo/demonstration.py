@@ -1,51 +1,39 @@
 """The steps of the demonstration, each as an administrator would do it.
 
-Two administrators work side by side, one a cluster; what one has to give to the other (the root certificate) is carried
-over explicitly.
+The administrators work side by side, one a cluster; what one has to give to the others (the root certificate) is
+carried over explicitly.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from isthmus.demo.commands import ISTHMUS, CommandError, Kubectl, run, running
 from isthmus.demo.report import PeerReport, Report, RequestReport
+from isthmus.demo.site import Site, example_of, json_object
 
 STEP_TIMEOUT_S = 60
-SERVICE = "ratings"
 ROOT_KEY = "root-cert.pem"
+_WATCHED = "jsonpath={.metadata.name} {.status.discoveryStatus}{'\\n'}"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``repository`` holds ``examples`` and ``deploy``; ``data_dir`` is the labs' folder, which others remove."""
+    """``repository`` holds ``examples`` and ``deploy``; ``data_dir`` is the labs' folder, which others remove.
+
+    ``clusters``: one a mesh; there must be an example with just these (:func:`isthmus.demo.site.example_of`).
+    """
 
     repository: Path
     data_dir: Path
     kubectl: Path
-    clusters: tuple[str, str] = ("red", "green")
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One cluster with its mesh."""
-
-    cluster: str
-    files: Path
-    kubectl: Kubectl
-
-    @property
-    def mesh(self) -> str:
-        return f"{self.cluster}-mesh"
-
-    @property
-    def namespace(self) -> str:
-        return f"{self.mesh}-system"
+    clusters: tuple[str, ...] = ("red", "green")
 
 
 Progress = Callable[[str, float], None]
@@ -53,12 +41,13 @@ Progress = Callable[[str, float], None]
 
 
 class Demonstration:
-    """Brings up two meshes and federates them; ``report`` is filled in as it goes."""
+    """Brings up the meshes and federates each with each; ``report`` is filled in as it goes."""
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
+        """Find the files; nothing is started. Raises UnknownMeshesError if there is no example of these meshes."""
         self._settings = settings
         self._progress = progress
-        files = settings.repository / "examples" / "two-meshes"
+        files = example_of(settings.repository, settings.clusters)
         self.sites = tuple(
             Site(name, files / name, Kubectl(settings.kubectl, settings.data_dir / name / "kubeconfig"))
             for name in settings.clusters
@@ -78,12 +67,12 @@ class Demonstration:
             await self._start_clusters(stack)
             await self._start_meshes()
             await self._federate()
-            await self._first_request()
+            await self._first_requests()
             await self._read_peers()
             yield self.report
 
     async def _start_clusters(self, stack: AsyncExitStack) -> None:
-        with self._step("two clusters", "clusters_ready"):
+        with self._step(f"{len(self.sites)} clusters", "clusters_ready"):
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 started = [(site, await stack.enter_async_context(self._cluster(site))) for site in self.sites]
                 for site, process in started:
@@ -117,81 +106,83 @@ class Demonstration:
     async def _start_mesh(self, site: Site, crds: bytes) -> None:
         await site.kubectl.run("apply", "--server-side", "-f", "-", stdin=crds)
         operator = self._settings.repository / "deploy" / "operator.yaml"
-        await site.kubectl.apply(operator, site.files / "namespaces.yaml", site.files / "smcp.yaml")
-        workloads = "ratings.yaml" if (site.files / "ratings.yaml").exists() else "client.yaml"
-        dns = [file for file in (site.files / "kube-dns.yaml",) if file.exists()]
-        await site.kubectl.apply(*dns, site.files / workloads)
+        await site.kubectl.apply(operator, *site.control_plane)
+        await site.kubectl.apply(*site.workloads)
         await site.kubectl.wait(
             "condition=Ready", "-n", site.namespace, f"servicemeshcontrolplane/{site.mesh}", timeout_s=STEP_TIMEOUT_S
         )
 
     async def _federate(self) -> None:
-        with self._step("each the other's peer; ratings exported by green, imported by red", "peers_active"):
-            red, green = self.sites
-            await self._give_root(green, red)
-            await self._give_root(red, green)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._peer(red, green, "importedserviceset.yaml"))
-                tasks.create_task(self._peer(green, red, "exportedserviceset.yaml"))
+        with self._step("each the others' peer, by what it exports and imports", "peers_active"):
+            roots = await self._all([self._root(site) for site in self.sites])
+            given = [
+                self._give_root(giver, root, taker)
+                for giver, root in zip(self.sites, roots, strict=True)
+                for taker in self.sites
+                if taker is not giver
+            ]
+            await self._all(given)
+            await self._all([site.kubectl.apply(*site.federation) for site in self.sites])
+            await self._all([self._peers_active(site) for site in self.sites])
 
-    async def _give_root(self, giver: Site, taker: Site) -> None:
-        """What the two administrators do by hand: the root certificate of one mesh, into a ConfigMap of the other."""
+    async def _root(self, giver: Site) -> Path:
+        """What an administrator gives to the others: the root certificate of the mesh, as a file."""
         published = await giver.kubectl.get("-n", giver.namespace, "configmap", "istio-ca-root-cert")
         root = self._settings.data_dir / f"{giver.mesh}-{ROOT_KEY}"
         await asyncio.to_thread(root.write_text, published["data"][ROOT_KEY])
+        return root
+
+    async def _give_root(self, giver: Site, root: Path, taker: Site) -> None:
+        """And what they do with it: a ConfigMap of theirs."""
         name = f"{giver.mesh}-ca-root-cert"
         await taker.kubectl.run("create", "configmap", name, "-n", taker.namespace, f"--from-file={ROOT_KEY}={root}")
 
-    async def _peer(self, site: Site, other: Site, services: str) -> None:
-        await site.kubectl.apply(site.files / "servicemeshpeer.yaml", site.files / services)
-        what = ("get", "-n", site.namespace, "servicemeshpeer", other.mesh)
-        status = "jsonpath={.status.discoveryStatus}{'\\n'}"
-        async with asyncio.timeout(STEP_TIMEOUT_S), site.kubectl.follow(*what, "--watch", "-o", status) as lines:
+    async def _peers_active(self, site: Site) -> None:
+        """Wait until all peers of ``site`` are active in both directions."""
+        missing = {other.mesh for other in self.sites if other is not site}
+        what = ("get", "-n", site.namespace, "servicemeshpeers", "--watch", "-o", _WATCHED)
+        async with asyncio.timeout(STEP_TIMEOUT_S), site.kubectl.follow(*what) as lines:
             while line := await lines.readline():
-                if line.strip() and PeerReport(site.mesh, other.mesh, {"discoveryStatus": json.loads(line)}).is_active:
+                name, _, status = line.decode().partition(" ")
+                if PeerReport(site.mesh, name, {"discoveryStatus": json_object(status)}).is_active:
+                    missing.discard(name)
+                if not missing:
                     return
-        raise CommandError(f"kubectl stopped watching ServiceMeshPeer {site.namespace}/{other.mesh}")
+        raise CommandError(f"kubectl stopped watching the ServiceMeshPeers of {site.mesh}: {missing} not active")
 
-    async def _first_request(self) -> None:
-        with self._step(f"a request from red to {SERVICE} in green", "first_request"):
-            red, green = self.sites
-            async with (
-                asyncio.timeout(STEP_TIMEOUT_S),
-                red.kubectl.follow("logs", "-f", "-n", "bookinfo", "deploy/client") as log,
-            ):
-                answer = await _first_success(log)
-        identity = await self._identity_seen_by(green, red)
-        self.report.requests.append(
-            RequestReport(red.mesh, answer["url"], answer["status"], answer["body"]["servedBy"], identity)
+    async def _first_requests(self) -> None:
+        with self._step("a request from each client to each service it imports", "first_request"):
+            async with asyncio.timeout(STEP_TIMEOUT_S):
+                answers = await self._all([site.answers() for site in self.sites])
+            asked = [(site, answer) for site, heard in zip(self.sites, answers, strict=True) for answer in heard]
+            self.report.requests += await self._all([self._request(site, answer) for site, answer in asked])
+
+    async def _request(self, caller: Site, answer: Any) -> RequestReport:
+        """One request, with what the mesh that answered it knows of the caller."""
+        url, served_by = answer["url"], answer["body"]["servedBy"]
+        (server,) = [site for site in self.sites if site.mesh == served_by]
+        identity = await self._until(
+            lambda: server.identity_of(caller, url), f"no request for {url} in the access log of {served_by}"
         )
-
-    async def _identity_seen_by(self, site: Site, caller: Site) -> str:
-        """Who ``site``'s ingress gateway let in, from its access log."""
-        logs = ("logs", "-n", site.namespace, f"deploy/ingress-{caller.mesh}")
-        found: list[str] = []
-
-        async def seen() -> bool:
-            for line in (await site.kubectl.run(*logs)).splitlines():
-                entry = json.loads(line) if line.startswith("{") else {}
-                if entry.get("kind") == "connection" and SERVICE in entry.get("server_name", ""):
-                    found.append(entry.get("client", ""))
-            return bool(found)
-
-        await self._until(seen, f"no request for {SERVICE} in the access log of ingress-{caller.mesh}")
-        return found[0]
+        return RequestReport(caller.mesh, url, answer["status"], served_by, identity)
 
     async def _read_peers(self) -> None:
-        for site in self.sites:
-            for other in self.sites:
-                if other is not site:
-                    peer = await site.kubectl.get("-n", site.namespace, "servicemeshpeer", other.mesh)
-                    self.report.peers.append(PeerReport(site.mesh, other.mesh, peer.get("status") or {}))
+        for peers in await self._all([site.peers() for site in self.sites]):
+            self.report.peers += peers
 
-    async def _until(self, condition: Callable[[], Any], failure: str) -> None:
+    async def _all(self, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """All of these side by side; what they return, in their order."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(work) for work in works]
+        return [task.result() for task in running]
+
+    async def _until(self, ask: Callable[[], Awaitable[str]], failure: str) -> str:
+        """The first answer that is not empty."""
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
-                while not await condition():  # noqa: ASYNC110  (what is waited for is outside of this process)
+                while not (answer := await ask()):  # noqa: ASYNC110  (what is waited for is outside of this process)
                     await asyncio.sleep(0.05)
+                return answer
         except TimeoutError as error:
             raise CommandError(f"{failure} within {STEP_TIMEOUT_S} s") from error
 
@@ -205,12 +196,3 @@ class Demonstration:
     @property
     def _data_dir(self) -> list[str]:
         return ["--data-dir", str(self._settings.data_dir)]
-
-
-async def _first_success(log: asyncio.StreamReader) -> Any:
-    """The client's first answer with status 200."""
-    while line := await log.readline():
-        entry = json.loads(line) if line.startswith(b"{") else {}
-        if entry.get("status") == 200:
-            return entry
-    raise CommandError("the client ended without an answer")

@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class PeerReport:
-    """One ServiceMeshPeer as kubectl gets it."""
+    """One ServiceMeshPeer as kubectl gets it; ``gateways`` are the Deployments through which it is reached."""
 
     mesh: str
     peer: str
     status: dict[str, Any]
+    gateways: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"mesh": self.mesh, "peer": self.peer, "status": self.status}
 
     @property
     def is_active(self) -> bool:
@@ -72,7 +76,7 @@ class Report:
         return json.dumps(
             {
                 "meshes": list(self.meshes),
-                "peers": [asdict(peer) for peer in self.peers],
+                "peers": [peer.to_json() for peer in self.peers],
                 "requests": [request.to_json() for request in self.requests],
                 "timings_s": {name: round(seconds, 3) for name, seconds in self.timings_s.items()},
             }
@@ -89,18 +93,16 @@ def summary(report: Report, kubeconfigs: Sequence[Path]) -> str:
         lines.append(f"{request.source}: GET {request.url}: {request.status}, served by {request.served_by}")
         lines.append(f"  let in by {request.served_by} as {request.via_peer_identity}")
     lines += ["", "What to try next, in another terminal:", ""]
-    for mesh, other, kubeconfig in _pairs(report, kubeconfigs):
-        lines += [
-            f"  export KUBECONFIG={kubeconfig}",
-            f"  kubectl -n {mesh}-system get servicemeshpeer {other} -o yaml",
-            f"  kubectl -n {mesh}-system logs deploy/istiod-{mesh}",
-            f"  kubectl -n {mesh}-system logs deploy/egress-{other}",
-            f"  kubectl -n {mesh}-system logs deploy/ingress-{other}",
-            "",
-        ]
+    for mesh, kubeconfig in zip(report.meshes, kubeconfigs, strict=True):
+        lines += [f"  export KUBECONFIG={kubeconfig}", *_commands(mesh, report.peers), ""]
     return "\n".join(lines)
 
 
-def _pairs(report: Report, kubeconfigs: Sequence[Path]) -> list[tuple[str, str, Path]]:
-    by_mesh = dict(zip(report.meshes, kubeconfigs, strict=True))
-    return [(peer.mesh, peer.peer, by_mesh[peer.mesh]) for peer in report.peers]
+def _commands(mesh: str, peers: Sequence[PeerReport]) -> list[str]:
+    """What to look at in one mesh: its peers, and the logs of its control plane and of its gateways."""
+    own = [peer for peer in peers if peer.mesh == mesh]
+    gateways = dict.fromkeys(gateway for peer in own for gateway in peer.gateways)
+    return [
+        *(f"  kubectl -n {mesh}-system get servicemeshpeer {peer.peer} -o yaml" for peer in own),
+        *(f"  kubectl -n {mesh}-system logs deploy/{name}" for name in (f"istiod-{mesh}", *gateways)),
+    ]
