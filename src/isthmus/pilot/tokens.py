@@ -7,7 +7,7 @@ from lightkube.resources.authentication_v1 import TokenReview
 
 from isthmus.ca import ServiceAccountIdentity, TokenRefusedError, TokenReviewUnavailableError
 from isthmus.kube import Client
-from isthmus.kube.errors import KubeError, translated
+from isthmus.kube.errors import KubeError, Refused, translated
 
 AUDIENCE = "istio-ca"
 _SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:(?P<namespace>[a-z0-9-]+):(?P<name>[a-z0-9.-]+)")
@@ -31,6 +31,8 @@ class TokenReviews:
         try:
             with translated("review a service account token"):
                 answer = await self._client.api.create(review)
+        except Refused as error:
+            raise TokenRefusedError(str(error)) from error
         except KubeError as error:
             raise TokenReviewUnavailableError(str(error)) from error
         return identity_of(answer.status or TokenReviewStatus())

@@ -1,0 +1,220 @@
+"""What the administrator reads in the status of a peer, written to a lab's API server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightkube.types import PatchType
+from tests.envoy import plans
+from tests.kube.lab import Lab, connected, until
+
+from isthmus.api import ServiceMeshPeer
+from isthmus.api.crds import crds
+from isthmus.discovery import ExportFeed
+from isthmus.federation.selection import QualifiedName
+from isthmus.kube import Client, Reflector, Selection, Store, connect
+from isthmus.pilot.leadership import Leadership
+from isthmus.pilot.link import Link
+from isthmus.pilot.status import BURST, WRITES_PER_S, StatusWriter
+
+pytestmark = pytest.mark.slow
+
+SPEC = {
+    "remote": {"addresses": ["192.0.2.1"]},
+    "gateways": {"ingress": {"name": "ingress"}, "egress": {"name": "egress"}},
+    "security": {"trustDomain": "green.local", "clientID": "green.local/ns/green-mesh-system/sa/egress"},
+}
+PEER = {
+    "apiVersion": "federation.maistra.io/v1",
+    "kind": "ServiceMeshPeer",
+    "metadata": {"name": "green-mesh", "namespace": "default"},
+    "spec": SPEC,
+}
+
+
+class NoFacts:
+    """A namespace of these pods, without Services."""
+
+    def __init__(self, *pods: str) -> None:
+        self.pods = pods
+
+    def own_pods(self) -> Collection[str]:
+        """Their names."""
+        return self.pods
+
+    def local_ports(self, name: QualifiedName) -> Collection[int] | None:
+        """None."""
+        return None
+
+
+@dataclass
+class Replica:
+    """A control-plane pod as far as the status goes."""
+
+    link: Link
+    writer: StatusWriter
+
+    def watch(self, *, is_connected: bool, cause: str = "") -> None:
+        """The watch stands now, or was lost."""
+        if is_connected:
+            self.link.watch_connected()
+        else:
+            self.link.watch_failed(cause)
+
+
+@asynccontextmanager
+async def replica(client: Client, pod: str, *pods: str) -> AsyncIterator[Replica]:
+    """A pod that writes the status of its link, beside these pods."""
+    leadership = Leadership(client, namespace="default", pod=pod)
+    links: dict[str, Link] = {}
+    writer = StatusWriter(client, NoFacts(*pods), leadership, namespace="default", links=links, exports={})
+    feed = ExportFeed()
+    links["green-mesh"] = link = Link(
+        "green-mesh",
+        pod=pod,
+        trust_bundle=plans.bundle("red"),
+        feed=lambda: feed,
+        status_changed=lambda: writer.peer_changed("green-mesh"),
+        imports_changed=lambda _: None,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(each.run()) for each in (writer, leadership)]
+        yield Replica(link, writer)
+        for task in running:
+            task.cancel()
+
+
+@asynccontextmanager
+async def peer_resource(folder: Path) -> AsyncIterator[tuple[Lab, Client]]:
+    """A lab with the resource of the peer."""
+    async with connected(folder) as (lab, client):
+        await lab.create("\n---\n".join(json.dumps(each) for each in crds()))
+        await lab.create(json.dumps(PEER))
+        yield lab, client
+
+
+async def stored(client: Client) -> dict[str, list[dict[str, Any]]]:
+    """``status.discoveryStatus`` as kubectl shows it."""
+    body = await client.read(
+        "/apis/federation.maistra.io/v1/namespaces/default/servicemeshpeers/green-mesh", {}, doing="get the peer"
+    )
+    found: dict[str, list[dict[str, Any]]] = json.loads(body).get("status", {}).get("discoveryStatus", {})
+    return found
+
+
+def pods_of(entries: list[dict[str, Any]]) -> list[str]:
+    """Whose entries they are."""
+    return [each["pod"] for each in entries]
+
+
+async def test_a_link_that_comes_up_is_told_as_it_happens(tmp_path: Path) -> None:
+    """Connecting, the first list and the peer's own watch show without waiting, in the documented shape."""
+    async with peer_resource(tmp_path) as (_, client), replica(client, "istiod-0", "istiod-0") as pod:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        pod.link.watch_connected()
+
+        async def is_told() -> bool:
+            return bool((await stored(client)).get("active"))
+
+        await until(is_told)
+        pod.link.got_list()
+        pod.link.remote_connected("192.0.2.9")
+
+        async def is_complete() -> bool:
+            (entry,) = (await stored(client))["active"]
+            return "lastFullSync" in entry["watch"] and bool(entry.get("remotes"))
+
+        await until(is_complete)
+        assert loop.time() - started < 2 / WRITES_PER_S, "three writes did not have to wait for each other"
+        status = await stored(client)
+        assert status.keys() == {"active", "inactive"}
+        (entry,) = status["active"]
+        assert entry.keys() == {"pod", "remotes", "watch"}
+        assert entry["watch"].keys() == {"connected", "lastConnected", "lastFullSync"}
+        assert entry["remotes"][0].keys() == {"connected", "lastConnected", "source"}
+
+
+async def test_writes_are_few_and_the_last_state_is_written(tmp_path: Path) -> None:
+    """A link that flaps all the time costs a write a second, and in the end the status is true."""
+    async with peer_resource(tmp_path) as (lab, client), replica(client, "istiod-0", "istiod-0") as pod:
+        loop = asyncio.get_running_loop()
+        seen: list[str] = []
+        store: Store[ServiceMeshPeer] = Store()
+        store.subscribe(lambda change: seen.append(change.key.name))
+        async with (
+            connect(field_manager="watcher", kubeconfig=lab.kubeconfig) as watcher,
+            asyncio.TaskGroup() as tasks,
+        ):
+            reflector = Reflector(watcher, ServiceMeshPeer, store, selection=Selection(namespace="default"))
+            task = tasks.create_task(reflector.run())
+            await store.synced.wait()
+            started = loop.time()
+            for number in range(300):
+                pod.watch(is_connected=number % 2 == 0, cause=f"cause {number}")
+                await asyncio.sleep(0.002)
+
+            async def is_last() -> bool:
+                inactive = (await stored(client)).get("inactive", [])
+                return [each["watch"]["lastDisconnectStatus"] for each in inactive] == ["cause 299"]
+
+            await until(is_last)
+            written = len(seen) - 1  # the first is the resource as it was
+            assert written <= BURST + (loop.time() - started) * WRITES_PER_S + 1
+            task.cancel()
+
+
+async def test_replicas_do_not_touch_each_others_entries(tmp_path: Path) -> None:
+    """Pods that write at the same time do not lose each other's entries, whoever is refused comes again."""
+    names = ("istiod-0", "istiod-1", "istiod-2")
+    async with (
+        peer_resource(tmp_path) as (_, client),
+        replica(client, names[0], *names) as first,
+        replica(client, names[1], *names) as second,
+        replica(client, names[2], *names) as third,
+    ):
+        for number in range(10):
+            for pod in (first, second, third):
+                pod.watch(is_connected=pod is not third or number % 2 == 0, cause=f"cause {number}")
+            await asyncio.sleep(0)
+
+        async def is_told() -> bool:
+            status = await stored(client)
+            inactive = [(each["pod"], each["watch"]["lastDisconnectStatus"]) for each in status.get("inactive", [])]
+            return pods_of(status.get("active", [])) == list(names[:2]) and inactive == [(names[2], "cause 9")]
+
+        await until(is_told)
+
+
+async def test_entries_of_pods_that_are_gone_are_removed(tmp_path: Path) -> None:
+    """A pod that no longer exists cannot say that it is connected; the entry of one that exists stays."""
+    entries = [{"pod": f"istiod-{number}", "watch": {"connected": True}} for number in range(3)]
+    patch = {"status": {"discoveryStatus": {"active": entries, "inactive": []}}}
+    async with peer_resource(tmp_path) as (_, client), replica(client, "istiod-0", "istiod-0", "istiod-1") as pod:
+        status = ServiceMeshPeer.Status
+        await client.api.patch(status, "green-mesh", patch, namespace="default", patch_type=PatchType.MERGE)
+        pod.link.watch_connected()
+
+        async def is_tidy() -> bool:
+            return pods_of((await stored(client))["active"]) == ["istiod-0", "istiod-1"]
+
+        await until(is_tidy)
+
+
+async def test_a_resource_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    """The status of a peer that was deleted a moment ago is nobody's; created again, it is told."""
+    async with peer_resource(tmp_path) as (lab, client), replica(client, "istiod-0", "istiod-0") as pod:
+        await lab.kubectl("delete", "servicemeshpeer", "green-mesh")
+        pod.link.watch_connected()
+        await lab.create(json.dumps(PEER))
+        pod.link.got_list()
+
+        async def is_told() -> bool:
+            return pods_of((await stored(client)).get("active", [])) == ["istiod-0"]
+
+        await until(is_told)
