@@ -6,12 +6,14 @@ Must not: know what a kind means.
 """
 
 from isthmus.lab.client.events import EventRecorder
+from isthmus.lab.client.index import Index
 from isthmus.lab.client.informer import Informer, Informers
 from isthmus.lab.client.objects import ObjectKey, absent, conflict, controller_of, key_of, labels_match, metadata_of
 from isthmus.lab.client.reconcile import ReconcileLoop
 
 __all__ = [
     "EventRecorder",
+    "Index",
     "Informer",
     "Informers",
     "ObjectKey",

@@ -4,7 +4,7 @@ from lightkube import ApiError, AsyncClient
 from lightkube.resources.core_v1 import Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from isthmus.lab.client import Informers, ObjectKey, ReconcileLoop, absent, key_of, metadata_of
+from isthmus.lab.client import Index, Informers, ObjectKey, ReconcileLoop, absent, key_of, metadata_of
 from isthmus.lab.controllers.endpoints import CONTROLLER, MANAGED_BY, SERVICE_LABEL, slices_for
 
 
@@ -16,10 +16,11 @@ class EndpointSliceController:
         self._services = informers.of(Service)
         self._pods = informers.of(Pod)
         self._slices = informers.of(EndpointSlice)
+        self._ours = Index(self._slices, _our_service)
         self._loop = ReconcileLoop[ObjectKey]("endpointslice", self._reconcile)
         self._services.subscribe(lambda key, _old, _new: self._loop.add(key))
         self._pods.subscribe(lambda _key, old, new: self._pod_changed(old, new))
-        self._slices.subscribe(lambda key, old, new: self._slice_changed(key, new or old))
+        self._slices.subscribe(lambda _key, old, new: self._slice_changed(new or old))
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -33,9 +34,10 @@ class EndpointSliceController:
                 if selects(service, pod):
                     self._loop.add(key_of(service))
 
-    def _slice_changed(self, key: ObjectKey, changed: EndpointSlice | None) -> None:
-        if changed is not None and _is_ours(changed):
-            self._loop.add(ObjectKey(key.namespace, (metadata_of(changed).labels or {}).get(SERVICE_LABEL, "")))
+    def _slice_changed(self, changed: EndpointSlice | None) -> None:
+        service = _our_service(changed) if changed is not None else None
+        if service is not None:
+            self._loop.add(service)
 
     async def _reconcile(self, key: ObjectKey) -> None:
         service = self._services.get(key)
@@ -43,18 +45,11 @@ class EndpointSliceController:
         if service is not None and _has_selector(service) and not metadata_of(service).deletionTimestamp:
             pods = [pod for pod in self._pods.namespace(key.namespace) if selects(service, pod)]
             wanted = {key_of(piece): piece for piece in slices_for(service, pods)}
-        known = {key_of(piece): piece for piece in self._known(key)}
+        known = {key_of(piece): piece for piece in self._ours.get(key)}
         for name, piece in wanted.items():
             await self._write(piece, known.get(name))
         for name in known.keys() - wanted.keys():
             await self._delete(name)
-
-    def _known(self, key: ObjectKey) -> list[EndpointSlice]:
-        return [
-            piece
-            for piece in self._slices.namespace(key.namespace)
-            if _is_ours(piece) and (metadata_of(piece).labels or {}).get(SERVICE_LABEL) == key.name
-        ]
 
     async def _write(self, wanted: EndpointSlice, known: EndpointSlice | None) -> None:
         if known is None:
@@ -81,8 +76,12 @@ def _has_selector(service: Service) -> bool:
     return bool(service.spec and service.spec.selector and service.spec.type != "ExternalName")
 
 
-def _is_ours(piece: EndpointSlice) -> bool:
-    return (metadata_of(piece).labels or {}).get(MANAGED_BY) == CONTROLLER
+def _our_service(piece: EndpointSlice) -> ObjectKey | None:
+    """The Service of a slice that this controller has made."""
+    labels = metadata_of(piece).labels or {}
+    if labels.get(MANAGED_BY) != CONTROLLER:
+        return None
+    return ObjectKey(key_of(piece).namespace, labels.get(SERVICE_LABEL, ""))
 
 
 def _same(one: EndpointSlice, other: EndpointSlice) -> bool:

@@ -10,7 +10,7 @@ from lightkube.models.core_v1 import ServicePort
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from isthmus.lab.client import metadata_of
+from isthmus.lab.client import ObjectKey, key_of, metadata_of
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 
@@ -36,6 +36,12 @@ Forwards = dict[Frontend, tuple[Backend, ...]]
 def service_of(piece: EndpointSlice) -> str | None:
     """The name of the Service that a slice belongs to, whoever has written it."""
     return (metadata_of(piece).labels or {}).get(SERVICE_LABEL)
+
+
+def owner_of(piece: EndpointSlice) -> ObjectKey | None:
+    """The Service that a slice belongs to."""
+    name = service_of(piece)
+    return None if name is None else ObjectKey(key_of(piece).namespace, name)
 
 
 def forwards(service: Service, slices: Iterable[EndpointSlice], *, node_address: str) -> Forwards:

@@ -1,6 +1,7 @@
 """Keeps a listening socket for each address of each Service that leads somewhere, and none for any other."""
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 
 import structlog
@@ -8,8 +9,8 @@ from lightkube import AsyncClient
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from isthmus.lab.client import EventRecorder, Informers, ObjectKey, ReconcileLoop, key_of
-from isthmus.lab.proxy.forwarding import Backend, Forwards, Frontend, forwards, service_of
+from isthmus.lab.client import EventRecorder, Index, Informers, ObjectKey, ReconcileLoop, key_of
+from isthmus.lab.proxy.forwarding import Backend, Forwards, Frontend, forwards, owner_of
 from isthmus.lab.proxy.tcp import TcpForward
 from isthmus.lab.proxy.udp import UdpForward
 
@@ -30,8 +31,10 @@ class ServiceProxy:
         self._node_address = node_address
         self._services = informers.of(Service)
         self._slices = informers.of(EndpointSlice)
+        self._pieces = Index(self._slices, owner_of)
         self._events = EventRecorder(client, component="service-proxy")
         self._open: dict[Frontend, _Open] = {}
+        self._frontends: defaultdict[ObjectKey, set[Frontend]] = defaultdict(set)
         self._loop = ReconcileLoop[ObjectKey]("service proxy", self._reconcile, workers=1)
         self._services.subscribe(lambda key, _old, _new: self._loop.add(key))
         self._slices.subscribe(self._slice_changed)
@@ -43,18 +46,17 @@ class ServiceProxy:
             self._group = group
             await self._loop.run()
 
-    def _slice_changed(self, key: ObjectKey, *versions: EndpointSlice | None) -> None:
+    def _slice_changed(self, _key: ObjectKey, *versions: EndpointSlice | None) -> None:
         for piece in versions:
-            if piece is not None and (name := service_of(piece)) is not None:
-                self._loop.add(ObjectKey(key.namespace, name))
+            if piece is not None and (owner := owner_of(piece)) is not None:
+                self._loop.add(owner)
 
     async def _reconcile(self, key: ObjectKey) -> None:
         service = self._services.get(key)
         wanted: Forwards = {}
         if service is not None:
-            pieces = [piece for piece in self._slices.namespace(key.namespace) if service_of(piece) == key.name]
-            wanted = forwards(service, pieces, node_address=self._node_address)
-        for frontend in [f for f, opened in self._open.items() if opened.service == key and f not in wanted]:
+            wanted = forwards(service, self._pieces.get(key), node_address=self._node_address)
+        for frontend in [each for each in self._frontends.get(key, ()) if each not in wanted]:
             await self._close(frontend)
         for frontend, backends in wanted.items():
             if (opened := self._open.get(frontend)) is not None and opened.service == key:
@@ -85,10 +87,17 @@ class ServiceProxy:
                 forward.run(self._group), name=f"{frontend.protocol} {frontend.address}:{frontend.port}"
             )
             self._open[frontend] = _Open(service=key_of(service), forward=forward, task=task)
+            self._frontends[key_of(service)].add(frontend)
 
     async def _close(self, frontend: Frontend) -> None:
         """Stop listening, and wait until the address is free."""
         opened = self._open.pop(frontend)
+        self._forget(opened.service, frontend)
         opened.task.cancel()
         await asyncio.wait([opened.task])
         opened.forward.close()
+
+    def _forget(self, service: ObjectKey, frontend: Frontend) -> None:
+        self._frontends[service].discard(frontend)
+        if not self._frontends[service]:
+            del self._frontends[service]
