@@ -143,7 +143,8 @@ def test_a_pod_that_is_there_before_any_peer_is_served_when_one_comes() -> None:
     gateways.egress("out").put_import(imported(16000, "red"))
     assert set(ingress.synced()[message.LISTENER]) == {"discovery", "services"}
     assert set(egress.synced()[message.LISTENER]) == {"discovery", "import|16000"}
-    assert set(egress.held[message.CLUSTER]) == {"discovery|red-mesh", "import|16000"}
+    discovery = cluster.discovery_cluster_name(peer("red").remote)
+    assert set(egress.held[message.CLUSTER]) == {discovery, "import|16000"}
     gateways.plan([])
     gateways.egress("out").remove_import(16000)
     assert not any((*ingress.synced().values(), *egress.synced().values()))
