@@ -3,7 +3,7 @@
 Source: Kubernetes DNS-Based Service Discovery (the specification, 1.1.0).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.lab.client import ObjectKey, key_of
-from isthmus.lab.proxy.forwarding import service_of
+from isthmus.lab.proxy.forwarding import owner_of
 
 CLUSTER_DOMAIN = "cluster.local"
 
@@ -48,17 +48,63 @@ def service_name(key: ObjectKey) -> str:
     return f"{key.name}.{key.namespace}.svc.{CLUSTER_DOMAIN}"
 
 
+class Directory:
+    """The records of a cluster, kept up to date Service by Service: a change costs that Service's names.
+
+    ``records`` is what they are now, a live view. No two Services have a name in common.
+    """
+
+    def __init__(self, *, apps_domain: str) -> None:
+        self.records = Records()
+        self._apps_domain = apps_domain
+        self._parts: dict[ObjectKey, Records] = {}
+        self._uses: Counter[str] = Counter()
+        zones = Records()
+        zones.close([CLUSTER_DOMAIN, apps_domain])
+        self._add(zones)
+
+    def put(self, key: ObjectKey, service: Service | None, slices: Iterable[EndpointSlice]) -> None:
+        """The Service is new, another, or (None) gone; ``slices`` are all of its slices."""
+        before = self._parts.pop(key, None)
+        if before is not None:
+            self._remove(before)
+        if service is not None:
+            part = self._parts[key] = Records()
+            _add_service(part, service, list(slices), apps_domain=self._apps_domain)
+            part.close(())
+            self._add(part)
+
+    def _add(self, part: Records) -> None:
+        self.records.addresses.update(part.addresses)
+        self.records.services.update(part.services)
+        self.records.aliases.update(part.aliases)
+        self.records.names.update(part.names)
+        self._uses.update(part.names)
+
+    def _remove(self, part: Records) -> None:
+        for name in part.addresses:
+            self.records.addresses.pop(name, None)
+        for name in part.services:
+            self.records.services.pop(name, None)
+        for name in part.aliases:
+            self.records.aliases.pop(name, None)
+        self._uses.subtract(part.names)
+        unused = [name for name in part.names if not self._uses[name]]
+        for name in unused:
+            del self._uses[name]
+        self.records.names.difference_update(unused)
+
+
 def records(services: Iterable[Service], slices: Iterable[EndpointSlice], *, apps_domain: str) -> Records:
     """The records of a cluster."""
     pieces: dict[ObjectKey, list[EndpointSlice]] = defaultdict(list)
     for piece in slices:
-        if (name := service_of(piece)) is not None:
-            pieces[ObjectKey(key_of(piece).namespace, name)].append(piece)
-    found = Records()
+        if (owner := owner_of(piece)) is not None:
+            pieces[owner].append(piece)
+    directory = Directory(apps_domain=apps_domain)
     for service in services:
-        _add_service(found, service, pieces[key_of(service)], apps_domain=apps_domain)
-    found.close([CLUSTER_DOMAIN, apps_domain])
-    return found
+        directory.put(key_of(service), service, pieces[key_of(service)])
+    return directory.records
 
 
 def _add_service(found: Records, service: Service, slices: list[EndpointSlice], *, apps_domain: str) -> None:

@@ -17,11 +17,12 @@ import structlog
 from lightkube.resources.core_v1 import ConfigMap, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from isthmus.lab.client import Informers, ObjectKey
+from isthmus.lab.client import Index, Informers, ObjectKey
 from isthmus.lab.dns.answer import Verdict, acceptable, answer, plain, refusal, verdict, within
-from isthmus.lab.dns.records import Records, records
+from isthmus.lab.dns.records import Directory, Records
 from isthmus.lab.dns.stale import LastAnswers
 from isthmus.lab.dns.stubs import Upstream, locate, parse_stubs, stub_for
+from isthmus.lab.proxy.forwarding import owner_of
 
 log = structlog.get_logger()
 
@@ -52,13 +53,15 @@ class DnsServer:
         self._services = informers.of(Service)
         self._slices = informers.of(EndpointSlice)
         self._maps = informers.of(ConfigMap)
-        self._records: Records | None = None
+        self._pieces = Index(self._slices, owner_of)
+        self._directory = Directory(apps_domain=settings.apps_domain)
+        self._changed: set[ObjectKey] = set()
         self._stubs: dict[str, tuple[Upstream, ...]] = {}
         self._last_answers = LastAnswers()
         self._at_once = 0
         self._group: asyncio.TaskGroup | None = None
-        self._services.subscribe(lambda _key, _old, _new: self._forget())
-        self._slices.subscribe(lambda _key, _old, _new: self._forget())
+        self._services.subscribe(lambda key, _old, _new: self._changed.add(key))
+        self._slices.subscribe(lambda _key, old, new: self._slice_changed(old, new))
         self._maps.subscribe(lambda key, _old, new: self._stubs_changed(new) if key == STUBS else None)
 
     async def run(self, started: asyncio.Future[None]) -> None:
@@ -78,8 +81,9 @@ class DnsServer:
             finally:
                 transport.close()
 
-    def _forget(self) -> None:
-        self._records = None
+    def _slice_changed(self, *versions: EndpointSlice | None) -> None:
+        owners = [owner_of(piece) for piece in versions if piece is not None]
+        self._changed.update(owner for owner in owners if owner is not None)
 
     def _stubs_changed(self, config: ConfigMap | None) -> None:
         text = (config.data or {}).get("stubDomains", "{}") if config is not None else "{}"
@@ -89,9 +93,10 @@ class DnsServer:
             log.info("stub zones not understood", error=str(error))
 
     def _current(self) -> Records:
-        if self._records is None:
-            self._records = records(self._services, self._slices, apps_domain=self._settings.apps_domain)
-        return self._records
+        for key in self._changed:
+            self._directory.put(key, self._services.get(key), self._pieces.get(key))
+        self._changed.clear()
+        return self._directory.records
 
     def datagram(self, data: bytes, reply: Callable[[bytes], None]) -> None:
         """Take in a datagram; too many at once are dropped, and asked again by those who care."""
