@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
@@ -114,6 +115,7 @@ def test_a_service_as_far_as_sharing_goes() -> None:
     "label",
     [
         {"app.kubernetes.io/managed-by": "isthmus"},
+        {"app.kubernetes.io/managed-by": "isthmus-operator"},
         {"federation.maistra.io/ingress-for": "ingress-green-mesh"},
         {"federation.maistra.io/egress-for": "egress-green-mesh"},
     ],
@@ -122,6 +124,12 @@ def test_a_service_as_far_as_sharing_goes() -> None:
 def test_services_of_federation_itself_are_not_shared(label: dict[str, str]) -> None:
     """Imports and gateways are recognised, so that no rule can export them."""
     assert local_service(service(HTTP, labels=label)).is_federation
+
+
+def test_the_api_server_is_not_shared() -> None:
+    """A rule for all Services does not hand the Kubernetes API to the peer."""
+    api_server = Service(metadata=ObjectMeta(name="kubernetes", namespace="default"))
+    assert local_service(api_server).is_federation
 
 
 def test_a_service_that_names_something_outside() -> None:

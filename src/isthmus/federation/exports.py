@@ -52,7 +52,7 @@ class LocalService:
     is_external: bool = False
     """An ExternalName: it names something outside of the mesh."""
     is_federation: bool = False
-    """It belongs to federation itself: an import, a gateway, the control plane."""
+    """It belongs to what carries the mesh: an import, a gateway, the control plane, the Kubernetes API."""
 
     def can_be_exported(self, system_namespace: str) -> bool:
         """Whether any rule may export it: of this mesh, visible to its control plane, and not federation's own."""

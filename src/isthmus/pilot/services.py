@@ -16,6 +16,9 @@ PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 ISTHMUS = "isthmus"
+OF_THE_MESH = frozenset((ISTHMUS, "isthmus-operator"))
+"""Who manages imports, and who manages the control plane and the gateways: a rule for all Services means none of these."""
+API_SERVER = QualifiedName("default", "kubernetes")
 FOR_A_PEER = ("federation.maistra.io/ingress-for", "federation.maistra.io/egress-for")
 
 
@@ -24,8 +27,9 @@ def local_service(service: Service) -> LocalService:
     metadata = service.metadata or ObjectMeta()
     spec = service.spec or ServiceSpec()
     labels = metadata.labels or {}
+    name = QualifiedName(metadata.namespace or "", metadata.name or "")
     return LocalService(
-        name=QualifiedName(metadata.namespace or "", metadata.name or ""),
+        name=name,
         ports=tuple(
             LocalPort(port.name or "", port.port, port.protocol or "TCP", port.appProtocol or "")
             for port in spec.ports or ()
@@ -33,7 +37,9 @@ def local_service(service: Service) -> LocalService:
         labels=labels,
         export_to=(metadata.annotations or {}).get(EXPORT_TO, ""),
         is_external=spec.type == "ExternalName",
-        is_federation=labels.get(MANAGED_BY) == ISTHMUS or any(label in labels for label in FOR_A_PEER),
+        is_federation=name == API_SERVER
+        or labels.get(MANAGED_BY) in OF_THE_MESH
+        or any(label in labels for label in FOR_A_PEER),
     )
 
 
