@@ -17,7 +17,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 ISTHMUS = "isthmus"
 OF_THE_MESH = frozenset((ISTHMUS, "isthmus-operator"))
-"""Who manages imports, and who manages the control plane and the gateways: a rule for all Services means none of these."""
+"""Who manages imports, and who manages control plane and gateways: a rule for all Services means none of these."""
 API_SERVER = QualifiedName("default", "kubernetes")
 FOR_A_PEER = ("federation.maistra.io/ingress-for", "federation.maistra.io/egress-for")
 
