@@ -1,6 +1,8 @@
 """Imports as Kubernetes objects: the real control plane on a lab's API server, with a peer that comes and goes."""
 
+import asyncio
 import itertools
+import random
 from pathlib import Path
 
 import dns.asyncquery
@@ -24,8 +26,9 @@ from tests.pilot.red import (
     without_server_fields,
 )
 
-from isthmus.federation.messages import MAX_PORTS, ServicePort
+from isthmus.federation.messages import MAX_PORTS, ServicePort, parse_service_list
 from isthmus.federation.ports import FIRST_PORT, LAST_PORT
+from isthmus.kube import Delete, carry_out
 from isthmus.kube.store import metadata_of
 from isthmus.pilot.settings import DNS_PORT
 
@@ -368,3 +371,44 @@ async def test_an_import_waits_for_gateway_ports(tmp_path: Path) -> None:
             return names[0] not in found and f"wide-{fitting:02}.bookinfo.svc.red-mesh-exports.local" in found
 
         await until(is_made)
+
+
+async def test_any_churn_ends_as_the_peer_says(tmp_path: Path) -> None:
+    """However fast services come and go while someone deletes their objects, the end is right and no port is lost."""
+    chance = random.Random(7)  # noqa: S311  (a test's choices, the same in each run)
+    async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():
+        await federate(red)
+        await red.wait_services(1)
+        for _ in range(120):
+            name = f"s{chance.randrange(12)}"
+            match chance.randrange(4):
+                case 0:
+                    red.feed.remove(service(name).hostname)
+                case 1:
+                    found = await red.services()
+                    await carry_out(red.client, [Delete(each) for each in chance.sample(found, min(1, len(found)))])
+                case _:
+                    ports = [ServicePort(f"p{port}", port, "TCP") for port in chance.sample(range(1, 5), 2)]
+                    red.feed.put(service(name, *ports))
+            await asyncio.sleep(0)
+        exported = parse_service_list(red.feed.snapshot()).services
+        expected = {each.hostname: sorted(port.port for port in each.service_ports) for each in exported}
+
+        async def is_so() -> bool:
+            return {
+                (metadata_of(each).annotations or {})["isthmus.io/exported-name"]: sorted(
+                    p for _, p, _ in ports_of(each)
+                )
+                for each in await red.services()
+            } == expected
+
+        await until(is_so)
+        red.feed.replace([])
+        await red.wait_services(0)
+        numbers = itertools.count()
+
+        async def all_ports_are_back() -> bool:
+            red.feed.replace([service(f"t{next(numbers)}")])
+            return ports_of((await red.wait_services(1))[0]) == [("http", 9080, FIRST_PORT)]
+
+        await until(all_ports_are_back)
