@@ -80,6 +80,9 @@ class Demonstration:
 
     @asynccontextmanager
     async def _cluster(self, site: Site) -> AsyncIterator[asyncio.subprocess.Process]:
+        folder = self._settings.data_dir / site.cluster
+        if await asyncio.to_thread(folder.exists):
+            raise CommandError(f"{folder} holds a cluster of an earlier run: give --data-dir an empty folder")
         with self._log_of(site).open("wb") as log:
             command = [*ISTHMUS, "lab", "up", site.cluster, "--foreground", *self._data_dir]
             async with running(command, stdout=log, stderr=log) as process:
