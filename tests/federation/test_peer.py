@@ -90,3 +90,13 @@ def test_a_root_that_is_added_breaks_nothing_and_one_that_goes_does() -> None:
     assert first.trusted_as == rotating.trusted_as != rotated.trusted_as
     assert rotated == peer_config(peer(), new, MESH).following(None)
     assert rotated.admitted.trusted_as == rotated.trusted_as
+
+
+@pytest.mark.parametrize("name", ["green.mesh", "g" * 64, "Green"])
+def test_a_name_that_is_no_dns_label_is_refused(name: str) -> None:
+    """The name becomes part of host names, so that it must be a label of one."""
+    resource = peer()
+    resource.metadata.name = name
+    with pytest.raises(PeerConfigError) as caught:
+        peer_config(resource, ROOTS, MESH)
+    assert caught.value.reason == "InvalidName"

@@ -4,9 +4,11 @@ Source: docs/reference.md §3.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 
 from isthmus.api import ServiceMeshPeer
+from isthmus.api.meta import DNS_LABEL
 from isthmus.federation.checksum import remote_checksum
 from isthmus.federation.names import discovery_name
 from isthmus.federation.plan import AdmittedPeer, Endpoint, RemotePeer
@@ -82,7 +84,7 @@ def peer_config(peer: ServiceMeshPeer, roots: dict[str, str] | None, mesh: Mesh)
     Raises:
         PeerConfigError: trust domain, client identity or root certificates are missing or contradict each other.
     """
-    name = peer.metadata.name or ""
+    name = _name(peer)
     spec = peer.spec
     trust_domain, client = _identity(peer)
     return PeerConfig(
@@ -103,6 +105,16 @@ def peer_config(peer: ServiceMeshPeer, roots: dict[str, str] | None, mesh: Mesh)
             bundle=_bundle(peer, trust_domain, roots, mesh),
         ),
     )
+
+
+def _name(peer: ServiceMeshPeer) -> str:
+    """The name of the peer, which is a label of the DNS names of its exports and imports (RFC 1123)."""
+    name = peer.metadata.name or ""
+    if not re.fullmatch(DNS_LABEL, name):
+        raise PeerConfigError(
+            "InvalidName", f"metadata.name {name!r} is no DNS label: create the peer under a name like green-mesh"
+        )
+    return name
 
 
 def _identity(peer: ServiceMeshPeer) -> tuple[TrustDomain, SpiffeId]:
