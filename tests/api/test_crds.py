@@ -43,6 +43,7 @@ def test_names() -> None:
         "ess": "ExportedServiceSet",
         "iss": "ImportedServiceSet",
         "smcp": "ServiceMeshControlPlane",
+        "smmr": "ServiceMeshMemberRoll",
     }
     assert {tuple(each["spec"]["names"]["categories"]) for each in crds()} == {("maistra-io",)}
 

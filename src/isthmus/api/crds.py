@@ -1,4 +1,4 @@
-"""The CustomResourceDefinitions of the four kinds, generated from their types (``apiextensions.k8s.io/v1``)."""
+"""The CustomResourceDefinitions of the five kinds, generated from their types (``apiextensions.k8s.io/v1``)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from lightkube.core.resource import ApiInfo
 from isthmus.api.controlplane import ServiceMeshControlPlane
 from isthmus.api.exports import ExportedServiceSet
 from isthmus.api.imports import ImportedServiceSet
+from isthmus.api.members import ServiceMeshMemberRoll
 from isthmus.api.meta import Envelope
 from isthmus.api.peer import ServiceMeshPeer
 from isthmus.api.schema import Schema, schema_of
@@ -120,6 +121,15 @@ DEFINITIONS = (
             Column(name="Trust Domain", path=".spec.security.trust.domain", description="Who the mesh is"),
             _AGE,
             _MESSAGE,
+        ),
+    ),
+    Definition(
+        resource=ServiceMeshMemberRoll,
+        short_name="smmr",
+        keep_unknown=True,
+        columns=(
+            Column(name="Members", path=".spec.members", description="The namespaces that belong to the mesh"),
+            _AGE,
         ),
     ),
 )

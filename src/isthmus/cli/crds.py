@@ -16,7 +16,7 @@ class Format(StrEnum):
 def crds(
     output: Annotated[Format, typer.Option("--output", "-o", help="How to write them.")] = Format.YAML,
 ) -> None:
-    """Print the CustomResourceDefinitions of the four kinds: kubectl apply --server-side -f <(isthmus crds)."""
+    """Print the CustomResourceDefinitions of the five kinds: kubectl apply --server-side -f <(isthmus crds)."""
     from isthmus.api.crds import crds as generate
 
     typer.echo(_FORMATS[output](generate()), nl=False)

@@ -28,6 +28,7 @@ _KINDS = ["servicemeshpeers", "exportedservicesets", "importedservicesets"]
 NAMESPACE_RULES = [
     _rule("federation.maistra.io", _KINDS, READ),
     _rule("federation.maistra.io", [f"{kind}/status" for kind in _KINDS], ["get", "update", "patch"]),
+    _rule("maistra.io", ["servicemeshmemberrolls"], READ),
     _rule("", ["services"], [*WRITE, "delete"]),
     _rule("discovery.k8s.io", ["endpointslices"], [*WRITE, "delete"]),
     # OpenShift asks for this of whoever writes endpoints that are addresses of pods.

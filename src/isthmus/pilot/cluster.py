@@ -11,7 +11,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshPeer
+from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshMemberRoll, ServiceMeshPeer
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, Index, ObjectKey, Reflector, Selection, Store
@@ -33,6 +33,7 @@ class Cluster:
         self.peers: Store[ServiceMeshPeer] = Store()
         self.exports: Store[ExportedServiceSet] = Store()
         self.imports: Store[ImportedServiceSet] = Store()
+        self.member_rolls: Store[ServiceMeshMemberRoll] = Store()
         self._slices_by_service: Index[QualifiedName, EndpointSlice] = Index(self.slices, service_of)
         own = Selection(namespace=namespace)
         self._reflectors: list[Reflector[Any]] = [
@@ -43,6 +44,7 @@ class Cluster:
             Reflector(client, ServiceMeshPeer, self.peers, selection=own),
             Reflector(client, ExportedServiceSet, self.exports, selection=own),
             Reflector(client, ImportedServiceSet, self.imports, selection=own),
+            Reflector(client, ServiceMeshMemberRoll, self.member_rolls, selection=own),
         ]
 
     async def run(self) -> None:
@@ -80,7 +82,8 @@ class Cluster:
         return {key.name for key in self.pods.keys()}  # noqa: SIM118  (a view)
 
     def _stores(self) -> Iterator[Store[Any]]:
-        yield from (self.services, self.slices, self.config_maps, self.pods, self.peers, self.exports, self.imports)
+        yield from (self.services, self.slices, self.config_maps, self.pods)
+        yield from (self.peers, self.exports, self.imports, self.member_rolls)
 
 
 def service_of(endpoint_slice: EndpointSlice) -> list[QualifiedName]:

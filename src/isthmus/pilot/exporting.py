@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 
 from lightkube.resources.core_v1 import Service
 
+from isthmus.api import ServiceMeshMemberRoll
+from isthmus.api.members import NAME as MEMBER_ROLL
 from isthmus.discovery import ExportFeed
 from isthmus.federation.export_table import ExportChange, ExportTable
 from isthmus.federation.exports import ExportRules, LocalService
+from isthmus.federation.members import Members
 from isthmus.federation.selection import QualifiedName
 from isthmus.identity import SpiffeId
 from isthmus.kube import Change
@@ -30,13 +33,15 @@ class Exporting:
         self._cluster_domain = cluster_domain
         self._changed = changed
         self._services: dict[QualifiedName, LocalService] = {}
+        self._members = Members()
 
     def configure(self, peer: str, rules: ExportRules, ingress: SpiffeId) -> None:
         """Export to ``peer`` by these rules, in the name of its ingress gateway."""
         if peer not in self.tables:
             self.tables[peer] = ExportTable(peer, system_namespace=self._namespace, cluster_domain=self._cluster_domain)
             self.feeds[peer] = ExportFeed()
-        self._publish(peer, self.tables[peer].configure(rules, [ingress], self._services.values()))
+        ours = [each for name, each in self._services.items() if self._members.include(name.namespace)]
+        self._publish(peer, self.tables[peer].configure(rules, [ingress], ours))
 
     def end_watches(self, peer: str) -> None:
         """End all watches of ``peer``: whoever watched may have the right no longer, and comes back if it has."""
@@ -64,8 +69,22 @@ class Exporting:
             del self._services[name]
         else:
             self._services[name] = after
+        self._look_at(name)
+
+    def member_roll_changed(self, change: Change[ServiceMeshMemberRoll]) -> None:
+        """Subscriber of the store of ServiceMeshMemberRolls."""
+        if change.key.name != MEMBER_ROLL:
+            return
+        before, self._members = self._members, Members.of(change.new, system_namespace=self._namespace)
+        for name in self._services:
+            if before.include(name.namespace) != self._members.include(name.namespace):
+                self._look_at(name)
+
+    def _look_at(self, name: QualifiedName) -> None:
+        """A Service is another, or is of the mesh now, or no longer: what do the peers see of it?"""
+        service = self._services.get(name) if self._members.include(name.namespace) else None
         for peer, table in self.tables.items():
-            self._publish(peer, table.service_changed(after) if after is not None else table.service_gone(name))
+            self._publish(peer, table.service_changed(service) if service is not None else table.service_gone(name))
 
     def _publish(self, peer: str, changes: Sequence[ExportChange]) -> None:
         feed = self.feeds[peer]
