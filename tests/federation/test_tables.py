@@ -65,6 +65,14 @@ def test_of_two_claims_the_first_by_name_wins_and_the_other_takes_over() -> None
     assert table.target("one.shop.svc.red-mesh-exports.local") == ExportTarget("b", "x", 9080)
 
 
+def test_a_name_that_changes_hands_is_a_change_even_if_the_peer_hears_the_same() -> None:
+    """The gateways must look again at where the name leads, though the message is equal."""
+    table = exports(export_rules({"alias": {"namespace": "shop", "name": "one"}}), service("a", "x"), service("b", "x"))
+    (change,) = table.service_gone(QualifiedName("a", "x"))
+    assert change.before == change.after
+    assert table.target(change.hostname) == ExportTarget("b", "x", 9080)
+
+
 def test_a_change_names_every_server_name_it_touches() -> None:
     """When a port changes, the old and the new server names are looked at again."""
     table = exports(export_rules({}), service("bookinfo", "ratings"))

@@ -64,6 +64,7 @@ class ExportTable:
         self._accounts: tuple[SpiffeId, ...] = ()
         self._claims: dict[str, dict[QualifiedName, _Claim]] = {}
         self._published: dict[str, ServiceMessage] = {}
+        self._leads_to: dict[str, QualifiedName] = {}
         self._hostname_of: dict[QualifiedName, str] = {}
 
     def configure(
@@ -151,15 +152,20 @@ class ExportTable:
 
     def _publish(self, hostname: str) -> list[ExportChange]:
         before, after = self._published.pop(hostname, None), self._message(hostname)
-        if after is not None:
+        led_to, winner = self._leads_to.pop(hostname, None), self._winner(hostname)
+        if after is not None and winner is not None:
             self._published[hostname] = after
-        return [] if before == after else [ExportChange(hostname, before, after)]
+            self._leads_to[hostname] = winner.service.name
+        # Another service may say the very same of itself: the peer hears nothing, but the name leads elsewhere.
+        same = before == after and led_to == self._leads_to.get(hostname)
+        return [] if same else [ExportChange(hostname, before, after)]
 
     def _message(self, hostname: str) -> ServiceMessage | None:
         winner = self._winner(hostname)
         if winner is None:
             return None
-        return export_message(winner.service, winner.exported, peer=self.peer, accounts=self._accounts)
+        service = winner.service
+        return export_message(service, winner.exported, peer=self.peer, accounts=self._accounts, health=service.health)
 
     def _mapping(self, claim: _Claim) -> ServiceMapping:
         name = claim.service.name
