@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from lightkube.resources.core_v1 import Service
 
+from isthmus.api import ServiceMeshMemberRoll
 from isthmus.api.exports import ExportRule
 from isthmus.api.selectors import Alias, NameSelector
 from isthmus.federation.export_table import ExportChange
@@ -145,3 +146,34 @@ def test_ended_watches_begin_anew_with_the_same_list() -> None:
     assert after.snapshot() == before.snapshot()
     world.store.put(service("details"))
     assert world.exports("green-mesh") == ["details", "ratings"]
+
+
+def member_roll(*members: str, version: str = "1", name: str = "default") -> ServiceMeshMemberRoll:
+    """A roll as the API server gives it."""
+    metadata = {"name": name, "namespace": NAMESPACE, "resourceVersion": version}
+    return msgspec.convert({"metadata": metadata, "spec": {"members": members}}, ServiceMeshMemberRoll)
+
+
+def test_only_services_of_members_are_exported() -> None:
+    """A member roll withdraws what is outside of it and nothing else; without it all is exported again."""
+    world = World()
+    rolls: Store[ServiceMeshMemberRoll] = Store()
+    rolls.subscribe(world.exporting.member_roll_changed)
+    world.store.put(service("ratings"))
+    world.store.put(service("cart", namespace="shop"))
+    world.exporting.configure("green-mesh", EVERYTHING, INGRESS)
+    rolls.put(member_roll(name="another"))
+    assert world.exports("green-mesh") == ["cart", "ratings"]
+    world.told.clear()
+    rolls.put(member_roll("bookinfo"))
+    assert world.exports("green-mesh") == ["ratings"]
+    assert [[change.hostname for change in changes] for _, changes in world.told] == [
+        ["cart.shop.svc.green-mesh-exports.local"]
+    ]
+    world.store.put(service("checkout", namespace="shop"))
+    world.exporting.configure("blue-mesh", EVERYTHING, INGRESS)
+    assert world.exports("blue-mesh") == world.exports("green-mesh") == ["ratings"]
+    rolls.put(member_roll("shop", version="2"))
+    assert world.exports("green-mesh") == ["cart", "checkout"]
+    rolls.remove(ObjectKey(NAMESPACE, "default"))
+    assert world.exports("green-mesh") == ["cart", "checkout", "ratings"]

@@ -170,8 +170,13 @@ class Demonstration:
         return RequestReport(caller.mesh, url, answer["status"], served_by, identity)
 
     async def _read_peers(self) -> None:
-        for peers in await self._all([site.peers() for site in self.sites]):
-            self.report.peers += peers
+        """All peers at one time, active all of them: a gateway that learns of one more peer may end what is open."""
+
+        async def read() -> list[PeerReport]:
+            peers = [peer for site in await self._all([site.peers() for site in self.sites]) for peer in site]
+            return peers if all(peer.is_active for peer in peers) else []
+
+        self.report.peers += await self._until(read, "not every peer was active in both directions")
 
     async def _all(self, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """All of these side by side; what they return, in their order."""
@@ -179,7 +184,7 @@ class Demonstration:
             running = [tasks.create_task(work) for work in works]
         return [task.result() for task in running]
 
-    async def _until(self, ask: Callable[[], Awaitable[str]], failure: str) -> str:
+    async def _until(self, ask: Callable[[], Awaitable[T]], failure: str) -> T:
         """The first answer that is not empty."""
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
