@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from isthmus.api.meta import Condition
+from isthmus.federation.availability import KEEP_STALE, Availability
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.import_table import Import, ImportTable
 from isthmus.federation.selection import Problem, QualifiedName
 
 ACCEPTED: Final = "Accepted"
+UP_TO_DATE: Final = "UpToDate"
+"""On an ImportedServiceSet; its time of transition is the age of what is imported while the peer is away."""
 MOST_TOLD: Final = 10
 """Problems that one message lists; with more it says how many there are."""
 MAX_MESSAGE_LENGTH: Final = 4096
@@ -33,6 +36,22 @@ def accepted(problems: Sequence[Problem]) -> Condition:
     return Condition(type=ACCEPTED, status="False", reason=problems[0].reason, message=message)
 
 
+def up_to_date(away_since: datetime | None, state: Availability) -> Condition:
+    """Whether what is imported is as the peer has it now, or as it was when the peer was last heard of."""
+    if away_since is None:
+        return Condition(type=UP_TO_DATE, status="True", reason="PeerConnected", message="The peer tells of changes.")
+    since = away_since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    reason, kept = (
+        ("Expired", f"imports are not ready any more, as annotation {KEEP_STALE} says")
+        if state is Availability.EXPIRED
+        else ("PeerAway", "imports are kept as they were then")
+    )
+    message = (
+        f"The peer is away since {since}, {kept}; see status.discoveryStatus of the ServiceMeshPeer for the cause."
+    )
+    return Condition(type=UP_TO_DATE, status="False", reason=reason, message=message, last_transition_time=away_since)
+
+
 def settled(
     before: Iterable[Condition], found: Sequence[Condition], *, generation: int | None, now: datetime
 ) -> tuple[Condition, ...]:
@@ -46,7 +65,7 @@ def settled(
             status=each.status,
             reason=each.reason,
             message=each.message,
-            last_transition_time=since or now.astimezone(UTC).replace(microsecond=0),
+            last_transition_time=since or (each.last_transition_time or now).astimezone(UTC).replace(microsecond=0),
             observed_generation=generation,
         )
     return tuple(by_type[each] for each in sorted(by_type))

@@ -53,6 +53,8 @@ class LocalService:
     """An ExternalName: it names something outside of the mesh."""
     is_federation: bool = False
     """It belongs to what carries the mesh: an import, a gateway, the control plane, the Kubernetes API."""
+    health: Health | None = None
+    """Its pods as peers are told of them; None while nothing is known of them."""
 
     def can_be_exported(self, system_namespace: str) -> bool:
         """Whether any rule may export it: of this mesh, visible to its control plane, and not federation's own."""

@@ -47,6 +47,14 @@ class Health(msgspec.Struct, frozen=True, rename="camel"):
     ready: _Count
     total: _Count
 
+    def tells_more_than(self, before: "Health | None") -> bool:
+        """Whether a peer that knows ``before`` must hear of this: the first pod is ready, or the last no longer is.
+
+        Other counts are not told, or each pod that comes or goes would cost a message. Unknown counts as ready.
+        """
+        was_ready = before is None or before.ready > 0
+        return was_ready != (self.ready > 0)
+
 
 class Locality(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """Where the exporter runs, in Kubernetes' and Envoy's words."""

@@ -31,6 +31,7 @@ from isthmus.pilot.link import Link
 from isthmus.pilot.names_server import ImportNames, NamesServer
 from isthmus.pilot.peers import Parts, Peers
 from isthmus.pilot.settings import Settings
+from isthmus.pilot.staleness import Staleness
 from isthmus.pilot.status import StatusWriter
 from isthmus.pilot.tls import OwnTls
 from isthmus.pilot.tokens import TokenReviews
@@ -72,7 +73,10 @@ class ControlPlane:
         self._names = ImportNames()
         self._links: dict[str, Link] = {}
         self._exporting = Exporting(
-            namespace=settings.namespace, cluster_domain=settings.cluster_domain, changed=self._exports_changed
+            namespace=settings.namespace,
+            cluster_domain=settings.cluster_domain,
+            changed=self._exports_changed,
+            health=self._cluster.health,
         )
         tables = self._exporting.tables
         self._gateways = Gateways(self._mesh, settings.host, exports=tables, endpoints=self._endpoints)
@@ -86,6 +90,7 @@ class ControlPlane:
             exports=tables,
         )
         self._workloads = Workloads(client, self._cluster, self._gateways, self._links, self._leadership)
+        self._staleness = Staleness(self._links, changed=self._availability_changed)
         self._peers = Peers(self._mesh, self._parts(), pod=settings.pod_name, pod_ip=settings.pod_ip)
         self._is_serving = False
 
@@ -105,6 +110,7 @@ class ControlPlane:
             tasks.create_task(self._identity.run(), name="own certificate")
             tasks.create_task(self._status.run(), name="status")
             tasks.create_task(self._workloads.run(), name="imports")
+            tasks.create_task(self._staleness.run(), name="staleness")
             tasks.create_task(self._peers.run(), name="peers")
             self._cluster.pods.subscribe(self._pod_changed)
             tasks.create_task(self._leadership.run(), name="leadership")
@@ -121,6 +127,7 @@ class ControlPlane:
             links=self._links,
             exporting=self._exporting,
             gateways=self._gateways,
+            staleness=self._staleness,
             status=self._status,
             workloads=self._workloads,
         )
@@ -170,6 +177,10 @@ class ControlPlane:
             ingress.exports_changed(names)
         self._status.sets_changed(peer)
 
+    def _availability_changed(self, peer: str) -> None:
+        self._workloads.readiness_changed(peer)
+        self._status.sets_changed(peer)
+
     def _pod_changed(self, change: Change[Pod]) -> None:
         if change.new is None:
             self._status.pods_changed()
@@ -183,6 +194,7 @@ class ControlPlane:
                 self._endpoints_changed(name)
 
     def _endpoints_changed(self, name: QualifiedName) -> None:
+        self._exporting.endpoints_changed(name)
         service = self._cluster.services.get(ObjectKey(name.namespace, name.name))
         numbers = [port.port for port in (service.spec.ports if service and service.spec else None) or ()]
         keys = [ExportTarget(name.namespace, name.name, number).key for number in numbers]

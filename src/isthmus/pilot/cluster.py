@@ -12,10 +12,11 @@ from lightkube.resources.core_v1 import ConfigMap, Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshMemberRoll, ServiceMeshPeer
+from isthmus.federation.messages import Health
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, Index, ObjectKey, Reflector, Selection, Store
-from isthmus.pilot.services import local_service, ready_endpoints
+from isthmus.pilot.services import health, local_service, ready_endpoints
 
 SERVICE_NAME = "kubernetes.io/service-name"
 
@@ -62,6 +63,10 @@ class Cluster:
         """The ready endpoints behind one port of a Service."""
         known = self.services.get(ObjectKey(service.namespace, service.name))
         return ready_endpoints(known, self._slices_by_service.get(service), port) if known else []
+
+    def health(self, service: QualifiedName) -> Health | None:
+        """How many pods stand behind a Service; None while that is unknown."""
+        return health(self._slices_by_service.get(service))
 
     def pod_addresses(self, service: str) -> list[str]:
         """The addresses of the ready pods behind a Service of the control plane's namespace."""

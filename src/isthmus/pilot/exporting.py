@@ -4,6 +4,7 @@ One table and one feed a peer. A change of a Service is looked at once for each 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lightkube.resources.core_v1 import Service
 
@@ -13,11 +14,14 @@ from isthmus.discovery import ExportFeed
 from isthmus.federation.export_table import ExportChange, ExportTable
 from isthmus.federation.exports import ExportRules, LocalService
 from isthmus.federation.members import Members
+from isthmus.federation.messages import Health
 from isthmus.federation.selection import QualifiedName
 from isthmus.identity import SpiffeId
 from isthmus.kube import Change
 from isthmus.pilot.services import local_service
 
+HealthOf = Callable[[QualifiedName], Health | None]
+"""Knows the pods behind a Service."""
 ExportsChanged = Callable[[str, Sequence[ExportChange]], None]
 """Is told the peer and what became of the exports to it."""
 
@@ -25,8 +29,11 @@ ExportsChanged = Callable[[str, Sequence[ExportChange]], None]
 class Exporting:
     """The exports to all peers."""
 
-    def __init__(self, *, namespace: str, cluster_domain: str, changed: ExportsChanged) -> None:
+    def __init__(
+        self, *, namespace: str, cluster_domain: str, changed: ExportsChanged, health: HealthOf = lambda _: None
+    ) -> None:
         """``namespace`` is the control plane's; ``changed`` hears of every change after the peer was told."""
+        self._health = health
         self.tables: dict[str, ExportTable] = {}
         self.feeds: dict[str, ExportFeed] = {}
         self._namespace = namespace
@@ -62,7 +69,7 @@ class Exporting:
     def service_changed(self, change: Change[Service]) -> None:
         """Subscriber of the store of Services."""
         name = QualifiedName(change.key.namespace, change.key.name)
-        after = local_service(change.new) if change.new is not None else None
+        after = self._with_health(local_service(change.new)) if change.new is not None else None
         if after == self._services.get(name):
             return
         if after is None:
@@ -70,6 +77,18 @@ class Exporting:
         else:
             self._services[name] = after
         self._look_at(name)
+
+    def endpoints_changed(self, name: QualifiedName) -> None:
+        """The pods behind a Service are others: peers are told when the first is ready, and when none is."""
+        service = self._services.get(name)
+        if service is not None and (after := self._with_health(service)) != service:
+            self._services[name] = after
+            self._look_at(name)
+
+    def _with_health(self, service: LocalService) -> LocalService:
+        told = known.health if (known := self._services.get(service.name)) is not None else None
+        now = self._health(service.name)
+        return replace(service, health=now if now is not None and now.tells_more_than(told) else told)
 
     def member_roll_changed(self, change: Change[ServiceMeshMemberRoll]) -> None:
         """Subscriber of the store of ServiceMeshMemberRolls."""

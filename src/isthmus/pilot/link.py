@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from isthmus.discovery import ExportFeed, PeerClient
+from isthmus.federation.availability import Availability, ImportPolicy
 from isthmus.federation.catalogue import Catalogue
 from isthmus.federation.import_table import ImportTable
 from isthmus.federation.messages import LinkView, ServiceMessage
@@ -40,6 +41,12 @@ class Link:
         self.config: PeerConfig | None = None
         self.refusal: Problem | None = None
         """Why its resource cannot be used."""
+        self.away_since: datetime | None = None
+        """Since when the peer cannot be reached; None while it can, and until that was tried for the first time."""
+        self.away_before: datetime | None = None
+        """Since when it could not be reached when the last process of this mesh ended."""
+        self.policy = ImportPolicy()
+        self.availability = Availability.CURRENT
         self.client: PeerClient | None = None
         self.imports = ImportTable(peer)
         self.entry = PodDiscoveryStatus.of(pod)
@@ -63,9 +70,11 @@ class Link:
             self.imports.offer(service.hostname, service)
 
     def watch_connected(self) -> None:
+        self.away_since = self.away_before = None
         self._watch(self.entry.watch.succeeded(_now()))
 
     def watch_failed(self, cause: str) -> None:
+        self.away_since = self.away_since or self.away_before or _now()
         self._watch(self.entry.watch.failed(_now(), cause=cause))
 
     def got_event(self) -> None:

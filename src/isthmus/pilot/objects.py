@@ -70,8 +70,10 @@ def import_service(workload: Workload) -> Service:
     )
 
 
-def import_slice(workload: Workload, gateway_addresses: Sequence[str], names: Mapping[int, str]) -> EndpointSlice:
-    """Where its connections go: to the pods of the egress gateway.
+def import_slice(
+    workload: Workload, gateway_addresses: Sequence[str], names: Mapping[int, str], *, is_ready: bool = True
+) -> EndpointSlice:
+    """Where its connections go: to the pods of the egress gateway, if the import ``is_ready`` to be called.
 
     ``names`` are those of the Service's ports, by number; a port that the Service does not have leads nowhere.
     """
@@ -90,12 +92,13 @@ def import_slice(workload: Workload, gateway_addresses: Sequence[str], names: Ma
             },
         ),
         addressType=family,
-        endpoints=[Endpoint(addresses=[address], conditions=_READY) for address in addresses],
+        endpoints=[Endpoint(addresses=[address], conditions=_conditions(is_ready=is_ready)) for address in addresses],
         ports=[EndpointPort(name=names[port.port], port=port.gateway_port, protocol="TCP") for port in ports],
     )
 
 
-_READY = EndpointConditions(ready=True, serving=True, terminating=False)
+def _conditions(*, is_ready: bool) -> EndpointConditions:
+    return EndpointConditions(ready=is_ready, serving=is_ready, terminating=False)
 
 
 def port_names(workload: Workload) -> dict[int, str]:

@@ -8,13 +8,17 @@ imported from it stays as it was last known.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
 from lightkube.resources.core_v1 import ConfigMap
 
 from isthmus.api import ServiceMeshPeer
+from isthmus.api.meta import condition
 from isthmus.discovery import ForbiddenError, PeerClient, Route, UnknownPeerError
+from isthmus.federation.availability import import_policy
+from isthmus.federation.conditions import UP_TO_DATE
 from isthmus.federation.exports import ExportRules
 from isthmus.federation.imports import ImportRules
 from isthmus.federation.messages import ServiceMessage
@@ -27,6 +31,7 @@ from isthmus.pilot.cluster import Cluster
 from isthmus.pilot.exporting import Exporting
 from isthmus.pilot.gateways import Gateways
 from isthmus.pilot.link import Link
+from isthmus.pilot.staleness import Staleness
 from isthmus.pilot.status import StatusWriter
 from isthmus.pilot.tls import OwnTls
 from isthmus.pilot.workloads import Workloads
@@ -44,6 +49,7 @@ class Parts:
     """By peer; filled here, read by the other parts."""
     exporting: Exporting
     gateways: Gateways
+    staleness: Staleness
     status: StatusWriter
     workloads: Workloads
 
@@ -133,6 +139,7 @@ class Peers:
 
     def _update(self, name: str, peer: ServiceMeshPeer) -> None:
         link = self._parts.links.get(name) or self._add(name)
+        self._choose(link)
         try:
             config = peer_config(peer, self._roots(peer), self._mesh).following(link.config)
         except PeerConfigError as error:
@@ -154,13 +161,32 @@ class Peers:
             pod=self._pod,
             trust_bundle=self._mesh.bundle,
             feed=lambda: self._parts.exporting.feeds[name],
-            status_changed=lambda: self._parts.status.peer_changed(name),
+            status_changed=lambda: self._link_changed(name),
             imports_changed=lambda hostnames: self._imports_changed(name, hostnames),
         )
+        link.away_before = self._away_before(name)
         self._parts.links[name] = link
         link.remember(self._seeds.pop(name, ()))
         log.info("peer added", peer=name)
         return link
+
+    def _choose(self, link: Link) -> None:
+        """Carry out what the importer has chosen for the time while the peer is away."""
+        imports = self._parts.cluster.imports.get(self._key(link.peer))
+        policy = import_policy((imports.metadata.annotations or {}) if imports is not None else {})
+        if policy != link.policy:
+            link.policy = policy
+            self._parts.staleness.link_changed(link.peer)
+
+    def _away_before(self, name: str) -> datetime | None:
+        """Since when the peer is away, as the last process of this mesh has told; None if it was not."""
+        imports = self._parts.cluster.imports.get(self._key(name))
+        known = condition(imports.status.conditions if imports and imports.status else (), UP_TO_DATE)
+        return known.last_transition_time if known is not None and known.status == "False" else None
+
+    def _link_changed(self, name: str) -> None:
+        self._parts.status.peer_changed(name)
+        self._parts.staleness.link_changed(name)
 
     def _connect(self, link: Link, config: PeerConfig) -> None:
         """The peer's resource is another, and with it who it is or the way to it: everything is made anew."""

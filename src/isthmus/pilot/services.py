@@ -8,6 +8,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.exports import LocalPort, LocalService
+from isthmus.federation.messages import Health
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
 
@@ -63,6 +64,17 @@ def ready_endpoints(service: Service, slices: Iterable[EndpointSlice], port: int
         for address in endpoint.addresses
     }
     return sorted(found)
+
+
+def health(slices: Iterable[EndpointSlice]) -> Health | None:
+    """How many endpoints stand behind a Service, and how many are ready; None while it has no slice of its own."""
+    own = [each for each in slices if not _is_of_an_import(each)]
+    ready = {
+        endpoint.addresses[0]: endpoint.conditions is None or endpoint.conditions.ready is not False
+        for each in own
+        for endpoint in each.endpoints or ()
+    }
+    return Health(ready=sum(ready.values()), total=len(ready)) if own else None
 
 
 def _is_of_an_import(endpoint_slice: EndpointSlice) -> bool:

@@ -23,6 +23,7 @@ from isthmus.federation.conditions import (
     import_problems,
     refused_peer,
     settled,
+    up_to_date,
     without_peer,
 )
 from isthmus.federation.export_table import ExportTable
@@ -146,8 +147,9 @@ class StatusWriter:
 
     def _lead_changed(self) -> None:
         if self._leadership.is_leading:
-            for kind, name in self._generations:
-                self._queue.add((kind, name))
+            peers: set[_Key] = {(ServiceMeshPeer, name) for name in self._links}
+            for key in peers | self._generations.keys():
+                self._queue.add(key)
 
     async def _write(self, key: _Key) -> timedelta | None:
         pace = self._pace.setdefault(key, _Pace())
@@ -214,10 +216,13 @@ class StatusWriter:
             return None
         link = self._links.get(name)
         found = import_problems(link.imports, self._facts.local_ports) if link is not None else ()
-        problems = [*self._peer_problems("ImportedServiceSet", name), *found]
+        chosen = link.policy.problems if link is not None else ()
+        conditions = [accepted([*self._peer_problems("ImportedServiceSet", name), *found, *chosen])]
+        if link is not None and (link.away_since is not None or link.entry.watch.connected):
+            conditions.append(up_to_date(link.away_since, link.availability))
         return {
             "importedServices": _jsonable(link.imports.status() if link is not None else ()),
-            **self._conditions((ImportedServiceSet, name), present, [accepted(problems)]),
+            **self._conditions((ImportedServiceSet, name), present, conditions),
         }
 
     def _peer_problems(self, kind: str, name: str) -> list[Problem]:

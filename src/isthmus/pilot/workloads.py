@@ -16,6 +16,7 @@ import structlog
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from isthmus.federation.availability import is_ready
 from isthmus.federation.import_table import Import
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.plan import ImportedPort
@@ -130,6 +131,12 @@ class Workloads:
         """What carries the imports of a peer, or whether they are wanted at all, may have another answer now."""
         names = (*self._made, *self._stored_names())
         self.changed(peer, {hostname for owner, hostname in names if owner == peer})
+
+    def readiness_changed(self, peer: str) -> None:
+        """Whether the imports of a peer may be called may have another answer now."""
+        for name in self._made:
+            if name[0] == peer:
+                self._queue.add(name)
 
     def _lead_changed(self) -> None:
         """This replica may write now, or may no longer: then what is written counts, not what it meant to write."""
@@ -255,8 +262,22 @@ class Workloads:
         addresses = self._cluster.pod_addresses(made.egress)
         service = self._cluster.services.get(made.service)
         if made.workload.imported.called.is_local and service is not None and is_joined_by(service, name):
-            return [import_slice(made.workload, addresses, names_of_ports(service))]
-        return [import_service(made.workload), import_slice(made.workload, addresses, port_names(made.workload))]
+            is_ready = self._is_ready(made, joins=True)
+            return [import_slice(made.workload, addresses, names_of_ports(service), is_ready=is_ready)]
+        names, is_ready = port_names(made.workload), self._is_ready(made, joins=False)
+        return [import_service(made.workload), import_slice(made.workload, addresses, names, is_ready=is_ready)]
+
+    def _is_ready(self, made: _Made, *, joins: bool) -> bool:
+        """Whether the import may be called; ``joins``: beside pods that a Service has here."""
+        imported = made.workload.imported
+        link = self._links.get(imported.peer)
+        local = [self._cluster.endpoints(made.workload.service, port) for port in imported.ports] if joins else []
+        return link is not None and is_ready(
+            health=imported.service.health,
+            state=link.availability,
+            policy=link.policy,
+            is_local_ready=any(local),
+        )
 
     def _is_unwanted(self, name: ImportName) -> bool:
         """Whether it is certain that nothing imports it.
@@ -296,6 +317,8 @@ class Workloads:
         if either is None or import_names(either):
             return
         labels = (either.metadata.labels if either.metadata else None) or {}
+        for name in self._by_service.get(ObjectKey(change.key.namespace, labels.get(SERVICE_NAME, "")), ()):
+            self._queue.add(name)  # it stands beside these pods
         if change.key.namespace == self._cluster.namespace:
             self._egress_changed(labels.get(SERVICE_NAME, ""))
 
