@@ -1,4 +1,4 @@
-"""What a control plane may do: as little as its work needs, and writing in its own namespace only."""
+"""What a control plane may do: as little as its work needs; outside of its namespace it writes imports only."""
 
 from lightkube.models.rbac_v1 import PolicyRule, RoleRef, Subject
 from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
@@ -20,8 +20,13 @@ CLUSTER_RULES = [
     _rule("", ["services", "pods", "namespaces"], READ),
     _rule("discovery.k8s.io", ["endpointslices"], READ),
     _rule("authentication.k8s.io", ["tokenreviews"], ["create"]),
+    # importAsLocal: a rule may name any namespace, and there a Service is to be made, or joined by one more slice.
+    _rule("", ["services"], [*WRITE, "delete"]),
+    _rule("discovery.k8s.io", ["endpointslices"], [*WRITE, "delete"]),
+    # OpenShift asks for this of whoever writes endpoints that are addresses of pods.
+    _rule("discovery.k8s.io", ["endpointslices/restricted"], ["create"]),
 ]
-"""In the whole cluster: see what might be exported, and check the tokens of gateways."""
+"""In the whole cluster: see what might be exported, check the tokens of gateways, write imports where rules say."""
 
 _KINDS = ["servicemeshpeers", "exportedservicesets", "importedservicesets"]
 
@@ -29,16 +34,12 @@ NAMESPACE_RULES = [
     _rule("federation.maistra.io", _KINDS, READ),
     _rule("federation.maistra.io", [f"{kind}/status" for kind in _KINDS], ["get", "update", "patch"]),
     _rule("maistra.io", ["servicemeshmemberrolls"], READ),
-    _rule("", ["services"], [*WRITE, "delete"]),
-    _rule("discovery.k8s.io", ["endpointslices"], [*WRITE, "delete"]),
-    # OpenShift asks for this of whoever writes endpoints that are addresses of pods.
-    _rule("discovery.k8s.io", ["endpointslices/restricted"], ["create"]),
     _rule("", ["configmaps", "secrets"], [*READ, *WRITE]),
     _rule("coordination.k8s.io", ["leases"], [*READ, *WRITE]),
     _rule("", ["events"], ["create", "patch"]),
     _rule("events.k8s.io", ["events"], ["create", "patch"]),
 ]
-"""In the control plane's namespace: the federation's resources, imports, the mesh's CA, leader election, events."""
+"""In the control plane's namespace: the federation's resources, the mesh's CA, leader election, events."""
 
 
 def pilot(mesh: Mesh) -> list[KubeObject]:
