@@ -234,6 +234,10 @@ class OldExporter:
         """How often the list was asked for."""
         return sum(call.path == "/v1/services/" for call in self.calls)
 
+    def lists_after(self, count: int) -> bool:
+        """Whether the list was asked for more often than that."""
+        return self.lists() > count
+
     def drop(self) -> None:
         """Break all connections, as a gateway that is killed does."""
         self._watches.clear()
