@@ -142,7 +142,7 @@ def test_a_pod_that_is_there_before_any_peer_is_served_when_one_comes() -> None:
     gateways.plan([peer("red")])
     gateways.egress("out").put_import(imported(16000, "red"))
     assert set(ingress.synced()[message.LISTENER]) == {"discovery", "services"}
-    assert set(egress.synced()[message.LISTENER]) == {"discovery", "import|16000"}
+    assert set(egress.synced()[message.LISTENER]) == {"discovery", "imports|16000"}
     discovery = cluster.discovery_cluster_name(peer("red").remote)
     assert set(egress.held[message.CLUSTER]) == {discovery, "import|16000"}
     gateways.plan([])
@@ -173,10 +173,26 @@ def test_a_gateway_cannot_be_both() -> None:
     gateways.egress("both").put_import(imported(16000, "red"))
     gateways.plan([peer("red", egress="both"), peer("blue", ingress="both")])
     assert set(envoy.synced()[message.LISTENER]) == {"discovery", "services"}
-    gateways.egress("both").put_import(imported(16001, "red"))
-    assert "import|16001" not in envoy.synced()[message.LISTENER]
+    gateways.egress("both").put_import(imported(16064, "red"))
+    assert "imports|16064" not in envoy.synced()[message.LISTENER]
     gateways.plan([peer("red", egress="both")])
-    assert set(envoy.synced()[message.LISTENER]) == {"discovery", "import|16000", "import|16001"}
+    assert set(envoy.synced()[message.LISTENER]) == {"discovery", "imports|16000", "imports|16064"}
+
+
+def test_imports_share_listeners_by_blocks() -> None:
+    """A listener comes with the first import of its block of ports, is not sent again, and goes with the last."""
+    gateways = World().gateways()
+    envoy, egress = connect(gateways, "out", "import|16001"), gateways.egress("out")
+    gateways.plan([peer("red")])
+    egress.put_import(imported(16000, "red"))
+    listener = envoy.synced()[message.LISTENER]["imports|16000"]
+    assert "import|16001" not in envoy.held[message.CLUSTER]
+    egress.put_import(imported(16001, "red"))
+    egress.remove_import(16000)
+    assert envoy.synced()[message.LISTENER]["imports|16000"] is listener
+    assert "import|16001" in envoy.held[message.CLUSTER]
+    egress.remove_import(16001)
+    assert set(envoy.synced()[message.LISTENER]) == {"discovery"}
 
 
 def test_tables_of_pods_that_are_gone_are_forgotten() -> None:
@@ -250,7 +266,7 @@ MESHES = st.sampled_from(["red", "blue"])
 GATEWAYS = ("in", "out", "both")
 SERVICES = st.sampled_from(["ratings", "reviews"])
 PORTS = (9080, 9081)
-GATEWAY_PORTS = (16000, 16001)
+GATEWAY_PORTS = (16000, 16064)
 ON_DEMAND = [
     *(f"import|{port}" for port in GATEWAY_PORTS),
     *(

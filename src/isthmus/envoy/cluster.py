@@ -14,13 +14,15 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from isthmus.envoy import tls
 from isthmus.envoy.endpoint import load_assignment
-from isthmus.envoy.message import ADS, packed, seconds
+from isthmus.envoy.message import ADS, packed, seconds, struct
 from isthmus.federation.names import outbound_sni
 from isthmus.federation.plan import ControlPlane, Endpoint, ExportTarget, ImportedPort, RemotePeer
 
 PILOT = "pilot"
 EXPORT_PREFIX = "export|"
 IMPORT_PREFIX = "import|"
+METADATA = "isthmus"
+"""The namespace of the metadata by which an import's cluster tells the access log of its listener what it is for."""
 
 _CONNECT_TIMEOUT = seconds(5)
 _KEEPALIVE = {
@@ -91,7 +93,10 @@ def imported(port: ImportedPort, peer: RemotePeer) -> Any:
     validation = tls.from_peer(tls.bundle_name(peer.name), port.servers)
     sni = outbound_sni(port.hostname, port.service_port)
     socket = tls.upstream(validation, sni=sni, alpn=tls.ALPN_OF_PEERS[:1])
-    return _to(import_cluster_name(port.gateway_port), peer.services, socket)
+    built = _to(import_cluster_name(port.gateway_port), peer.services, socket)
+    facts = {"peer": port.peer, "service": port.hostname, "port": port.service_port}
+    built.metadata.filter_metadata[METADATA].CopyFrom(struct(facts))
+    return built
 
 
 def exported(server_name: str, target: ExportTarget) -> Any:

@@ -12,14 +12,13 @@ from envoy.config.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb2
-from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 
 from isthmus.envoy import tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import EXPORT_PREFIX, PILOT
 from isthmus.envoy.http import connection_manager, discovery_route, http_filter
 from isthmus.envoy.message import packed, seconds, socket_address
-from isthmus.envoy.tcp import KEEPALIVE, on_demand_proxy
+from isthmus.envoy.tcp import KEEPALIVE, cluster_named, on_demand_proxy
 from isthmus.federation.names import export_suffix
 from isthmus.federation.plan import DISCOVERY_PORT, SERVICE_PORT, AdmittedPeer, IngressPlan
 from isthmus.identity import SpiffeId
@@ -63,19 +62,11 @@ def _service_chain(peer: AdmittedPeer) -> dict[str, Any]:
         "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
         "filters": [
             _filter("rbac", network_rbac_pb2.RBAC(rules=admit_only([peer.client]), stat_prefix="services")),
-            _filter("set_filter_state", _cluster_by_server_name()),
+            # After what the client asks for; the pilot answers for that name or says there is none.
+            _filter("set_filter_state", cluster_named(f"{EXPORT_PREFIX}%REQUESTED_SERVER_NAME%")),
             _filter("tcp_proxy", _to_service(peer)),
         ],
     }
-
-
-def _cluster_by_server_name() -> Any:
-    """Name the cluster after what the client asks for; the pilot answers for that name or says there is none."""
-    value = {
-        "object_key": "envoy.tcp_proxy.cluster",
-        "format_string": {"text_format_source": {"inline_string": f"{EXPORT_PREFIX}%REQUESTED_SERVER_NAME%"}},
-    }
-    return set_filter_state_pb2.Config(on_new_connection=[value])
 
 
 def _to_service(peer: AdmittedPeer) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from envoy.config.core.v3 import socket_option_pb2
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from isthmus.envoy.message import ON_DEMAND, seconds
@@ -40,3 +41,12 @@ def on_demand_proxy(*, stat_prefix: str, cluster: str, access_log: Sequence[dict
         idle_timeout=seconds(0),
         access_log=access_log,
     )
+
+
+def cluster_named(pattern: str) -> Any:
+    """A filter before the proxy that names its cluster after the connection, by Envoy's access log operators."""
+    value = {
+        "object_key": "envoy.tcp_proxy.cluster",
+        "format_string": {"text_format_source": {"inline_string": pattern}},
+    }
+    return set_filter_state_pb2.Config(on_new_connection=[value])

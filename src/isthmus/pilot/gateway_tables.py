@@ -4,6 +4,7 @@ A gateway's plan is the same for all its pods; what differs is the address in it
 imports are made when an Envoy asks for them, and looked at again only when they change.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -165,6 +166,7 @@ class Egress:
         self._pods = pods
         self._plan = plan
         self._imports: dict[int, ImportedPort] = dict(plan.imports)
+        self._blocks: Counter[int] = Counter(map(egress.block_of, self._imports))
 
     def update(self, plan: EgressPlan) -> None:
         """Carry out another plan as far as peers go; imports come and go one by one."""
@@ -175,22 +177,30 @@ class Egress:
 
     def put_import(self, port: ImportedPort) -> None:
         """An imported port is new, or another than it was."""
-        if self._imports.get(port.gateway_port) == port:
+        before, self._imports[port.gateway_port] = self._imports.get(port.gateway_port), port
+        if before == port:
             return
-        self._imports[port.gateway_port] = port
+        block = egress.block_of(port.gateway_port)
+        self._blocks[block] += before is None
         if self._pods.role is not self:
             return
         self._pods.invalidate(message.CLUSTER, [cluster.import_cluster_name(port.gateway_port)])
-        for bind_address, table in self._pods.items():
-            table.put(message.LISTENER, resource(egress.imported(port, bind_address)))
+        if before is None and self._blocks[block] == 1:
+            for bind_address, table in self._pods.items():
+                table.put(message.LISTENER, resource(egress.imports(block, bind_address)))
 
     def remove_import(self, gateway_port: int) -> None:
         """An imported port is there no longer."""
-        if self._imports.pop(gateway_port, None) is not None and self._pods.role is self:
-            name = cluster.import_cluster_name(gateway_port)
+        if self._imports.pop(gateway_port, None) is None:
+            return
+        block = egress.block_of(gateway_port)
+        self._blocks[block] -= 1
+        if self._pods.role is not self:
+            return
+        self._pods.invalidate(message.CLUSTER, [cluster.import_cluster_name(gateway_port)])
+        if not self._blocks[block]:
             for table in self._pods.tables():
-                table.remove(message.LISTENER, name)
-            self._pods.invalidate(message.CLUSTER, [name])
+                table.remove(message.LISTENER, egress.block_name(block))
 
     def fill(self, table: ResourceTable, bind_address: str) -> None:
         peers = self._plan.peers
@@ -198,7 +208,7 @@ class Egress:
             message.SECRET, [resource(secret.trust_secret(tls.bundle_name(peer.name), [peer.bundle])) for peer in peers]
         )
         table.replace(message.CLUSTER, [resource(cluster.discovery(peer)) for peer in peers])
-        listeners = [egress.imported(port, bind_address) for port in self._imports.values()]
+        listeners = [egress.imports(block, bind_address) for block in sorted(+self._blocks)]
         table.replace(message.LISTENER, map(resource, [egress.discovery(self._plan, bind_address), *listeners]))
 
     def on_demand(self, type_url: str, name: str) -> Resource | None:
