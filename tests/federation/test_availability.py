@@ -1,4 +1,4 @@
-"""When the endpoints of imports are ready. Sections: docs/reference.md §5, "While the peer is away"."""
+"""When the endpoints of imports are ready. Sections: docs/reference.md, "Which imports are ready"."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,7 @@
-"""Gateway ports: who holds which, against a plain dictionary. Section: architecture.md, "How workloads reach..."."""
+"""Gateway ports: who holds which, against a plain dictionary.
+
+Section: docs/architecture.md, "How workloads reach what is imported".
+"""
 
 import pytest
 from hypothesis import given

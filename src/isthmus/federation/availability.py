@@ -1,7 +1,7 @@
 """Whether the endpoints of an import may be called: what the peer says of its pods, how old that is, who else could
 answer, and what the importer has chosen.
 
-Pure: the time comes in as an argument. Source: docs/reference.md §5, "While the peer is away".
+Pure: the time comes in as an argument. Source: docs/reference.md, "Which imports are ready".
 """
 
 import re
