@@ -1,9 +1,12 @@
 """A federation from its first resource to its last: in any order, with every field changed, and nothing left behind."""
 
+import http.client
 import json
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -80,13 +83,22 @@ class Life:
 
             def is_answered() -> bool:
                 connection = stack.enter_context(socket.create_connection((address, 9080), timeout=5))
-                connection.sendall(b"GET /ratings/1 HTTP/1.1\r\nhost: ratings\r\n\r\n")
                 opened.append(connection)
-                return connection.recv(65536).startswith(b"HTTP/1.1 200")
+                return serves(connection)
 
             eventually(is_answered, what="ratings answers")
             opened[-1].setblocking(False)
             yield opened[-1]
+
+
+def serves(connection: socket.socket) -> bool:
+    """Whether a request over it is answered, to the last byte."""
+    with suppress(OSError, http.client.HTTPException):
+        connection.sendall(b"GET /ratings/1 HTTP/1.1\r\nhost: ratings\r\n\r\n")
+        with http.client.HTTPResponse(connection) as response:
+            response.begin()
+            return response.status == 200 and bool(response.read())
+    return False
 
 
 def put(site: Site, text: str) -> bool:
@@ -220,15 +232,8 @@ def test_a_second_root_cuts_nothing(life: Life) -> None:
         eventually(lambda: life.green.discovery_status()["active"] != before, what="green has taken it up")
         eventually(life.federation.is_whole, what="whole with two roots")
         assert not is_closed(connection)
-        connection.sendall(b"GET /ratings/2 HTTP/1.1\r\nhost: ratings\r\n\r\n")
-        eventually(lambda: receives(connection), what="the connection still serves")
-
-
-def receives(connection: socket.socket) -> bool:
-    try:
-        return connection.recv(65536).startswith(b"HTTP/1.1 200")
-    except BlockingIOError:
-        return False
+        connection.settimeout(5)
+        assert serves(connection)
 
 
 def test_another_way_to_the_peer(life: Life) -> None:
@@ -308,3 +313,31 @@ def test_another_name(life: Life) -> None:
 def _patch_rules(site: Site, rules: str, value: list[Resource]) -> None:
     kind = kinds(site)[1]
     site.kubectl("patch", kind, site.peer, "--type=merge", "-p", json.dumps({"spec": {rules: value}}))
+
+
+def test_restarted_control_planes_cut_nothing(life: Life) -> None:
+    """Kill -9 of both control planes: connections that are open stay open, through both gateways."""
+    with life.open_connection() as connection:
+        for site in life.federation.sites:
+            restarts = pilot_restarts(site)
+            os.kill(site.process("pilot", site.mesh), signal.SIGKILL)
+            eventually(partial(has_restarted, site, restarts), what=f"the control plane of {site.name} is back")
+        eventually(life.federation.is_whole, what="whole again")
+        connection.settimeout(2)  # gateways close what they were told to close after one second
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        assert serves(connection)
+
+
+def has_restarted(site: Site, before: int) -> bool:
+    return pilot_restarts(site) > before and all(pilot["ready"] for pilot in pilots(site))
+
+
+def pilot_restarts(site: Site) -> int:
+    return sum(pilot["restartCount"] for pilot in pilots(site))
+
+
+def pilots(site: Site) -> list[Resource]:
+    """The containers of the control plane."""
+    pods = [pod for pod in site.get("pods")["items"] if pod["metadata"]["name"].startswith("istiod-")]
+    return [container for pod in pods for container in pod["status"]["containerStatuses"]]
