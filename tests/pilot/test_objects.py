@@ -24,6 +24,8 @@ from isthmus.pilot.objects import (
     import_slice,
     is_dns_label,
     is_joined_by,
+    is_made_by,
+    made_by,
     names_of_ports,
     one_family,
     port_names,
@@ -201,3 +203,15 @@ def test_gateway_ports_that_someone_edited_are_not_remembered(text: str) -> None
     behind = import_slice(made(), [], {})
     (metadata_of(behind).annotations or {})["isthmus.io/gateway-ports"] = text
     assert remembered_ports(behind) == {}
+
+
+def test_an_object_is_of_the_control_plane_that_made_it() -> None:
+    """Of two control planes in one cluster each knows its own objects; those of nobody belong to neither."""
+    for ours in (import_service(made()), import_slice(made(), [], {})):
+        assert not is_made_by("red-mesh-system", ours)
+        labels = dict(ours.metadata.labels or {}) if ours.metadata else {}
+        stored = made_by("red-mesh-system", ours)
+        assert is_made_by("red-mesh-system", stored)
+        assert not is_made_by("blue-mesh-system", stored)
+        assert stored.metadata is not None
+        assert stored.metadata.labels == {**labels, "isthmus.io/control-plane": "red-mesh-system"}

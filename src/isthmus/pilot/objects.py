@@ -24,6 +24,8 @@ ImportName = tuple[str, str]
 """Which import: the peer, and the host name under which the peer exports it."""
 
 PEER = "isthmus.io/peer"
+CONTROL_PLANE = "isthmus.io/control-plane"
+"""The namespace of the control plane whose import it is: several meshes may share a cluster."""
 EXPORTED_NAME = "isthmus.io/exported-name"
 HOSTNAME = "isthmus.io/hostname"
 MESSAGE = "isthmus.io/exported-service"
@@ -133,6 +135,19 @@ def import_names(made: Service | EndpointSlice) -> list[ImportName]:
     labels, exported = metadata.labels or {}, (metadata.annotations or {}).get(EXPORTED_NAME)
     ours = ISTHMUS in (labels.get(MANAGED_BY), labels.get(SLICE_MANAGED_BY))
     return [(labels[PEER], exported)] if ours and PEER in labels and exported else []
+
+
+def made_by(control_plane: str, made: Service | EndpointSlice) -> Service | EndpointSlice:
+    """The object, marked as that of the control plane in this namespace."""
+    if made.metadata is not None:
+        made.metadata.labels = {**(made.metadata.labels or {}), CONTROL_PLANE: control_plane}
+    return made
+
+
+def is_made_by(control_plane: str, made: Service | EndpointSlice) -> bool:
+    """Whether the control plane in this namespace made it; another's imports are its own affair."""
+    metadata = made.metadata or ObjectMeta()
+    return (metadata.labels or {}).get(CONTROL_PLANE) == control_plane
 
 
 def is_joined_by(service: Service, name: ImportName) -> bool:

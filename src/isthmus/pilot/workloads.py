@@ -35,6 +35,8 @@ from isthmus.pilot.objects import (
     import_slice,
     is_dns_label,
     is_joined_by,
+    is_made_by,
+    made_by,
     names_of_ports,
     port_names,
     remembered,
@@ -81,8 +83,8 @@ class Workloads:
         self._without_port: dict[ImportName, None] = {}
         self._made: dict[ImportName, _Made] = {}
         self._by_service: defaultdict[ObjectKey, set[ImportName]] = defaultdict(set)
-        self._services: Index[ImportName, Service] = Index(cluster.services, import_names)
-        self._slices: Index[ImportName, EndpointSlice] = Index(cluster.slices, import_names)
+        self._services: Index[ImportName, Service] = Index(cluster.services, self._names)
+        self._slices: Index[ImportName, EndpointSlice] = Index(cluster.slices, self._names)
         self._queue: WorkQueue[ImportName] = WorkQueue("imports")
 
     def restore(self) -> dict[str, list[ServiceMessage]]:
@@ -151,7 +153,11 @@ class Workloads:
         return [name for each in self._stored() for name in import_names(each)]
 
     def _stored(self) -> list[Service | EndpointSlice]:
-        return [*self._cluster.slices.values(), *self._cluster.services.values()]
+        there: list[Service | EndpointSlice] = [*self._cluster.slices.values(), *self._cluster.services.values()]
+        return [each for each in there if is_made_by(self._cluster.namespace, each)]
+
+    def _names(self, made: Service | EndpointSlice) -> list[ImportName]:
+        return import_names(made) if is_made_by(self._cluster.namespace, made) else []
 
     def _make(self, name: ImportName, before: _Made | None) -> _Made | None:
         link = self._links.get(name[0])
@@ -263,9 +269,11 @@ class Workloads:
         service = self._cluster.services.get(made.service)
         if made.workload.imported.called.is_local and service is not None and is_joined_by(service, name):
             is_ready = self._is_ready(made, joins=True)
-            return [import_slice(made.workload, addresses, names_of_ports(service), is_ready=is_ready)]
+            behind = import_slice(made.workload, addresses, names_of_ports(service), is_ready=is_ready)
+            return [made_by(self._cluster.namespace, behind)]
         names, is_ready = port_names(made.workload), self._is_ready(made, joins=False)
-        return [import_service(made.workload), import_slice(made.workload, addresses, names, is_ready=is_ready)]
+        objects = (import_service(made.workload), import_slice(made.workload, addresses, names, is_ready=is_ready))
+        return [made_by(self._cluster.namespace, each) for each in objects]
 
     def _is_ready(self, made: _Made, *, joins: bool) -> bool:
         """Whether the import may be called; ``joins``: beside pods that a Service has here."""
@@ -323,10 +331,10 @@ class Workloads:
             self._egress_changed(labels.get(SERVICE_NAME, ""))
 
     def _object_changed(self, change: Change[Service] | Change[EndpointSlice]) -> None:
-        if change.new is not None and not self._leadership.is_leading:
+        if change.new is not None and self._names(change.new) and not self._leadership.is_leading:
             self._adopt_ports(change.new)
         for each in (change.old, change.new):
-            for name in import_names(each) if each is not None else ():
+            for name in self._names(each) if each is not None else ():
                 self._queue.add(name)
                 if change.new is None:
                     self._written.discard(name)
