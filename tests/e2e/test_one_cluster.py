@@ -1,12 +1,15 @@
 """Two meshes in one cluster, each the other's peer: red has a CA of its own making, green an intermediate's."""
 
 import json
+import re
 import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,8 +36,11 @@ KEY_USAGE = x509.KeyUsage(
 )
 
 
+@dataclass(frozen=True)
 class OneCluster(Site):
-    """A mesh of the cluster that both live in."""
+    """A mesh of the cluster that both live in; ``trust_domain`` is that of both, if they have one."""
+
+    trust_domain: str = ""
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> Any:
         return self.kubectl_anywhere("-n", self.namespace, *arguments, stdin=stdin, check=check)
@@ -48,6 +54,8 @@ class OneCluster(Site):
     def apply(self, name: str) -> None:
         """Apply an example of two clusters, with the peer in our own."""
         text = (self.files / name).read_text().replace(f"apps.{self.other}.test", f"apps.{CLUSTER}.test")
+        if self.trust_domain:
+            text = re.sub(r"(red|green)-mesh\.local", self.trust_domain, text)
         self.kubectl_anywhere("apply", "-f", "-", stdin=text)
 
     def answer(self) -> tuple[int, str]:
@@ -81,10 +89,9 @@ def certificate(name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePriva
     return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
 
 
-def bring_ca(site: Site, folder: Path) -> None:
+def bring_ca(site: Site, root: Any, folder: Path) -> None:
     """Put an intermediate CA into Secret ``cacerts``, as an administrator with a CA of their own does."""
-    root = certificate("green root", None, 1)
-    intermediate, key = certificate("green intermediate", root, 0)
+    intermediate, key = certificate(f"{site.name} intermediate", root, 0)
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     chain = intermediate.public_bytes(pem)
@@ -101,43 +108,59 @@ def give_root(giver: Site, taker: Site) -> None:
     taker.kubectl("create", "configmap", f"{giver.mesh}-ca-root-cert", f"--from-literal=root-cert.pem={root}")
 
 
-def federate(red: OneCluster, green: OneCluster, folder: Path) -> None:
-    """What the administrators of the cluster and of both meshes do."""
+def start_meshes(red: OneCluster, green: OneCluster, with_root: dict[str, Any]) -> None:
+    """What the administrators of the cluster and of both meshes do; ``with_root``: the roots that they bring."""
     crds = subprocess.run([str(BIN / "isthmus"), "crds"], check=True, capture_output=True, text=True).stdout
     red.kubectl_anywhere("apply", "--server-side", "-f", "-", stdin=crds)
     red.kubectl_anywhere("apply", "-f", str(REPOSITORY / "deploy" / "operator.yaml"))
     for site in (red, green):
         site.apply("namespaces.yaml")
-    bring_ca(green, folder)
+    for site in (red, green):
+        if site.name in with_root:
+            bring_ca(site, with_root[site.name], site.data_dir)
     for site, names in ((red, ("kube-dns.yaml", "client.yaml")), (green, ("ratings.yaml",))):
         for name in ("smcp.yaml", *names):
             site.apply(name)
     for site in (red, green):
         site.kubectl("wait", "--for=condition=Ready", f"smcp/{site.mesh}", "--timeout=60s")
-    give_root(red, green)
-    give_root(green, red)
+
+
+def federate(red: OneCluster, green: OneCluster) -> None:
+    """Each the other's peer, and green's ratings for red."""
     red.apply("servicemeshpeer.yaml")
     green.apply("servicemeshpeer.yaml")
     green.apply("exportedserviceset.yaml")
     red.apply("importedserviceset.yaml")
 
 
-@pytest.fixture(scope="module")
-def meshes() -> Iterator[tuple[OneCluster, OneCluster]]:
+@contextmanager
+def cluster(trust_domain: str = "") -> Iterator[tuple[OneCluster, OneCluster]]:
+    """A cluster for both."""
     with tempfile.TemporaryDirectory(prefix="isthmus-e2e-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        red, green = OneCluster("red", "green", folder), OneCluster("green", "red", folder)
         with (folder / "lab.log").open("wb") as log:
             command = [str(BIN / "isthmus"), "lab", "up", CLUSTER, "--foreground", "--data-dir", name]
             with subprocess.Popen(command, stdout=log, stderr=log) as process:
                 try:
                     eventually((folder / CLUSTER / "ready").exists, what="the cluster is ready")
-                    federate(red, green, folder)
-                    eventually(lambda: red.answer()[0] == 200, what="the first request")
-                    yield red, green
+                    yield (
+                        OneCluster("red", "green", folder, trust_domain),
+                        OneCluster("green", "red", folder, trust_domain),
+                    )
                 finally:
                     process.send_signal(signal.SIGTERM)
         assert processes_with(name) == []
+
+
+@pytest.fixture(scope="module")
+def meshes() -> Iterator[tuple[OneCluster, OneCluster]]:
+    with cluster() as (red, green):
+        start_meshes(red, green, {"green": certificate("green root", None, 1)})
+        give_root(red, green)
+        give_root(green, red)
+        federate(red, green)
+        eventually(lambda: red.answer()[0] == 200, what="the first request")
+        yield red, green
 
 
 Meshes = tuple[OneCluster, OneCluster]
@@ -161,6 +184,20 @@ def test_a_gateway_sends_its_whole_chain(meshes: Meshes) -> None:
     with socket.create_connection((address, 8188), timeout=10) as raw, context.wrap_socket(raw) as connection:
         leaf = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
     assert leaf.issuer.rfc4514_string() == "CN=green intermediate"
+
+
+def test_meshes_of_one_root_and_one_trust_domain() -> None:
+    """A peer of our own trust domain is vouched for by our own root: nothing is given from one mesh to the other."""
+    root = certificate("root of all", None, 1)
+    with cluster("corp.local") as (red, green):
+        start_meshes(red, green, {"red": root, "green": root})
+        federate(red, green)
+        eventually(lambda: red.answer() == (200, "green-mesh"), what="the first request")
+        eventually(lambda: red.is_active() and green.is_active())
+        client = "spiffe://corp.local/ns/red-mesh-system/sa/egress-green-mesh-service-account"
+        eventually(lambda: client in green.logs("ingress-red-mesh"), what="the ingress gateway saw red's egress")
+        green.patch_peer(security={"clientID": "corp.local/ns/red-mesh-system/sa/someone-else"})
+        eventually(lambda: red.answer()[0] == 0, what="another identity of the same root is not red's")
 
 
 EXPORT_ALL = """
