@@ -341,3 +341,25 @@ def pilots(site: Site) -> list[Resource]:
     """The containers of the control plane."""
     pods = [pod for pod in site.get("pods")["items"] if pod["metadata"]["name"].startswith("istiod-")]
     return [container for pod in pods for container in pod["status"]["containerStatuses"]]
+
+
+def test_another_peer_of_the_gateways_cuts_nothing(life: Life) -> None:
+    """A peer that comes and goes on the same two gateways closes no connection of the one that is there."""
+    root = Authority.self_signed(TrustDomain("blue-mesh.local"), now=datetime.now(UTC)).root_cert_pem.decode()
+    resource: Resource = json.loads(json.dumps(life.saved["green", "servicemeshpeer"]))
+    resource["metadata"]["name"] = "blue-mesh"
+    resource["spec"]["remote"]["addresses"] = ["127.99.7.9"]
+    resource["spec"]["security"] = {
+        "trustDomain": "blue-mesh.local",
+        "clientID": "blue-mesh.local/ns/blue-mesh-system/sa/egress-green-mesh-service-account",
+    }
+    green = life.green
+    with life.open_connection() as connection:
+        green.kubectl("create", "configmap", "blue-mesh-ca-root-cert", f"--from-literal=root-cert.pem={root}")
+        green.kubectl("create", "-f", "-", stdin=json.dumps(resource))
+        eventually(lambda: "inactive" in json.dumps(green.get("servicemeshpeer", "blue-mesh")), what="it is tried")
+        green.kubectl("delete", "servicemeshpeer/blue-mesh", "configmap/blue-mesh-ca-root-cert")
+        connection.settimeout(2)  # gateways close what they were told to close after one second
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        assert serves(connection)
