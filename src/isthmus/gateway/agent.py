@@ -6,6 +6,7 @@ drains and ends, the rest goes. Whatever ends the agent, Envoy ends with it.
 
 import asyncio
 import os
+import resource
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
@@ -61,7 +62,9 @@ class Agent:
         settings = self._settings
         config = directory / "bootstrap.json"
         config.write_text(bootstrap_json(bootstrap(settings, Sockets(Path()), json_log=self._json_log)))
-        command = envoy_command(self._envoy_path.absolute(), config, settings)
+        # The limit that Envoy is started with (``tether``).
+        _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        command = envoy_command(self._envoy_path.absolute(), config, settings, open_files=open_files)
         return EnvoyProcess(command, admin, directory=directory, drain_time_s=settings.drain_time_s)
 
     def _probe(self, envoy: EnvoyProcess, admin: Admin) -> AbstractAsyncContextManager[int]:

@@ -13,7 +13,7 @@ import structlog
 
 from isthmus.backoff import Backoff
 from isthmus.gateway.admin import Admin, AdminError
-from isthmus.gateway.settings import GatewaySettings
+from isthmus.gateway.settings import GatewaySettings, Role
 
 log = structlog.get_logger(__name__)
 
@@ -32,13 +32,26 @@ ENVOY_LOG_LEVELS = {"debug": "debug", "info": "warning", "warning": "warning", "
 _TETHER = Path(__file__).with_name("tether.py")
 
 
-def envoy_command(envoy: Path, bootstrap: Path, settings: GatewaySettings) -> list[str]:
-    """The command line; everything that can be in the bootstrap is there."""
+MOST_PORTS = 16_768
+"""Gateway ports of an egress gateway; Envoy keeps a file for each port and worker, and aborts when it may open no more
+(docs/adr/0010)."""
+OTHER_FILES = 4_000
+
+
+def workers(settings: GatewaySettings, *, open_files: int) -> int:
+    """How many workers Envoy gets: one for an egress gateway whose files would not do for more."""
+    needed = settings.concurrency * MOST_PORTS + OTHER_FILES
+    is_tight = settings.role is Role.EGRESS and 0 <= open_files < needed
+    return 1 if is_tight else settings.concurrency
+
+
+def envoy_command(envoy: Path, bootstrap: Path, settings: GatewaySettings, *, open_files: int = -1) -> list[str]:
+    """The command line; everything that can be in the bootstrap is there. ``open_files``: how many, -1 for any."""
     return [
         str(envoy),
         *("-c", str(bootstrap)),
         "--disable-hot-restart",
-        *("--concurrency", str(settings.concurrency)),
+        *("--concurrency", str(workers(settings, open_files=open_files))),
         *("--drain-time-s", str(REVOKED_S)),
         # Access logs are read while a person waits for the line.
         *("--file-flush-interval-msec", "200"),
