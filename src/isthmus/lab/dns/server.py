@@ -21,7 +21,7 @@ from isthmus.lab.client import Index, Informers, ObjectKey
 from isthmus.lab.dns.answer import Verdict, acceptable, answer, plain, refusal, verdict, within
 from isthmus.lab.dns.records import Directory, Records
 from isthmus.lab.dns.stale import LastAnswers
-from isthmus.lab.dns.stubs import Upstream, locate, parse_stubs, stub_for
+from isthmus.lab.dns.stubs import Upstream, locate, named_service, parse_stubs, stub_for
 from isthmus.lab.proxy.forwarding import owner_of
 
 log = structlog.get_logger()
@@ -155,7 +155,13 @@ class DnsServer:
         wanted = stub_for(name, self._stubs)
         if not wanted:
             return None
-        return tuple(place for upstream in wanted for place in locate(upstream, self._services, self._slices))
+        return tuple(place for upstream in wanted for place in self._located(upstream))
+
+    def _located(self, upstream: Upstream) -> tuple[Upstream, ...]:
+        key = named_service(upstream)
+        service = self._services.get(key) if key is not None else None
+        pieces = self._pieces.get(key) if key is not None else []
+        return locate(upstream, [] if service is None else [service], pieces)
 
     async def _forward(self, query: dns.message.Message, upstreams: tuple[Upstream, ...]) -> dns.message.Message:
         now = asyncio.get_running_loop().time()

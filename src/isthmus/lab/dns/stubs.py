@@ -11,10 +11,10 @@ from lightkube.models.core_v1 import ServicePort
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from isthmus.lab.client import key_of
+from isthmus.lab.client import ObjectKey, key_of
 from isthmus.lab.dns.answer import within
 from isthmus.lab.dns.records import CLUSTER_DOMAIN
-from isthmus.lab.proxy.forwarding import ready_backends, service_of
+from isthmus.lab.proxy.forwarding import owner_of, ready_backends
 
 DEFAULT_PORT = 53
 MOST_BYTES = 64 * 1024
@@ -59,20 +59,25 @@ def stub_for(name: str, stubs: Mapping[str, tuple[Upstream, ...]]) -> tuple[Upst
     return stubs[max(zones, key=len)] if zones else ()
 
 
+def named_service(upstream: Upstream) -> ObjectKey | None:
+    """The Service that an upstream names, if it names one."""
+    labels = upstream.host.removesuffix(f".svc.{CLUSTER_DOMAIN}").removesuffix(".svc").split(".")
+    return ObjectKey(labels[1], labels[0]) if len(labels) == 2 else None
+
+
 def locate(upstream: Upstream, services: Iterable[Service], slices: Iterable[EndpointSlice]) -> tuple[Upstream, ...]:
     """Addresses for an upstream: for a Service its ready endpoints.
 
     The endpoints and not the cluster IP, because a user without privileges can't listen on port 53 there.
     """
-    labels = upstream.host.removesuffix(f".svc.{CLUSTER_DOMAIN}").removesuffix(".svc").split(".")
-    if len(labels) != 2 or upstream.host.replace(".", "").isdecimal():
-        return (upstream,) if upstream.host.replace(".", "").isdecimal() else ()
-    name, namespace = labels
-    service = next((s for s in services if key_of(s) == (namespace, name)), None)
+    if upstream.host.replace(".", "").isdecimal():
+        return (upstream,)
+    name = named_service(upstream)
+    service = next((s for s in services if key_of(s) == name), None)
     port = _port(service, upstream.port) if service is not None else None
     if port is None:
         return ()
-    mine = [piece for piece in slices if key_of(piece).namespace == namespace and service_of(piece) == name]
+    mine = [piece for piece in slices if owner_of(piece) == name]
     return tuple(Upstream(backend.address, backend.port) for backend in ready_backends(port, mine))
 
 
