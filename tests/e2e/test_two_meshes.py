@@ -4,12 +4,14 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import Federation, Site, eventually
+from tests.e2e.conftest import BIN, EXAMPLES, Federation, Site, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(120)]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -52,6 +54,18 @@ def test_sets_show_what_is_shared(federation: Federation) -> None:
     ]
     assert imported[0]["exportedName"] == name
     assert imported[0]["localService"]["hostname"] == "ratings.bookinfo.svc.green-mesh-imports.local"
+
+
+def test_preview_tells_what_rules_would_do(federation: Federation, tmp_path: Path) -> None:
+    """Before they are applied, rules say what they would share and withdraw; nothing is changed."""
+    proposed = (EXAMPLES / "green" / "exportedserviceset.yaml").read_text().replace("name: ratings", "name: nothing")
+    (tmp_path / "rules.yaml").write_text(proposed)
+    kubeconfig = federation.green.data_dir / "green" / "kubeconfig"
+    command = [str(BIN / "isthmus"), "preview", "--kubeconfig", str(kubeconfig), "-f", str(tmp_path / "rules.yaml")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "- ratings.bookinfo.svc.red-mesh-exports.local <- ratings.bookinfo.svc.cluster.local" in shown
+    assert "0 more, 1 less" in shown
+    assert federation.last_answer()["status"] == 200
 
 
 def test_access_logs_show_the_request(federation: Federation) -> None:

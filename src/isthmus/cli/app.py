@@ -8,6 +8,7 @@ from isthmus.cli.gateway import gateway
 from isthmus.cli.lab import app as lab
 from isthmus.cli.operator import operator
 from isthmus.cli.pilot import pilot
+from isthmus.cli.preview import preview
 
 app = typer.Typer(
     name="isthmus",
@@ -28,6 +29,7 @@ app.command("demo")(demo)
 app.command("gateway")(gateway)
 app.command("operator")(operator)
 app.command("pilot")(pilot)
+app.command("preview")(preview)
 app.add_typer(lab)
 
 
