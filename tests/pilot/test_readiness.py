@@ -90,7 +90,7 @@ async def test_an_import_is_ready_as_its_pods_are(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_imports_of_a_peer_that_is_away_are_stale_and_kept(tmp_path: Path) -> None:
-    """By default they stay ready for ever, over a restart too, and the set tells since when they are old."""
+    """By default they stay ready for ever, over a restart too; the set tells since when they are old."""
     async with red_cluster(tmp_path) as red:
         async with red.control_plane():
             async with red.green_reachable():
@@ -105,6 +105,12 @@ async def test_imports_of_a_peer_that_is_away_are_stale_and_kept(tmp_path: Path)
             again = await wait_age(red, "PeerAway")
             assert again["lastTransitionTime"] == away["lastTransitionTime"]
             await wait_readiness(red, [True])
+            await red.kubectl("delete", "servicemeshpeer", "green-mesh")
+            await until(lambda: _tells_only(red, "Accepted"))
+
+
+async def _tells_only(red: Red, type_: str) -> bool:
+    return [each["type"] for each in (await red.status("importedserviceset")).get("conditions", [])] == [type_]
 
 
 async def _tells_of_a_failed_watch(red: Red) -> bool:

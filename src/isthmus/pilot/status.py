@@ -18,6 +18,7 @@ from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshPeer
 from isthmus.api.meta import Condition
 from isthmus.backoff import Backoff
 from isthmus.federation.conditions import (
+    UP_TO_DATE,
     accepted,
     export_problems,
     import_problems,
@@ -78,6 +79,10 @@ class _Present:
 
     stored: dict[str, Any]
     conditions: Sequence[Condition]
+
+    def without(self, type_: str) -> "_Present":
+        """The same without the condition of that type."""
+        return _Present(self.stored, [each for each in self.conditions if each.type != type_])
 
 
 class Facts(Protocol):
@@ -220,6 +225,8 @@ class StatusWriter:
         conditions = [accepted([*self._peer_problems("ImportedServiceSet", name), *found, *chosen])]
         if link is not None and (link.away_since is not None or link.entry.watch.connected):
             conditions.append(up_to_date(link.away_since, link.availability))
+        if link is None:  # there is no peer of which anything could be old
+            present = present.without(UP_TO_DATE)
         return {
             "importedServices": _jsonable(link.imports.status() if link is not None else ()),
             **self._conditions((ImportedServiceSet, name), present, conditions),
