@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.api import ImportedServiceSet
-from isthmus.federation.imports import ImportRules, names_on_offer
+from isthmus.federation.imports import ImportRules
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.ports import FIRST_PORT, LAST_PORT, ImportKey, PortBook, PortsExhaustedError
 
@@ -76,16 +76,6 @@ def test_an_unusable_rule_is_told_of(given_rule: dict[str, object], says: str) -
     chosen = rules(given_rule)
     assert chosen.imported_name(RATINGS) is None
     assert says in chosen.problems[0].message
-
-
-def test_what_no_rule_matches_is_on_offer() -> None:
-    """Services of the peer that are not imported are listed without a name, sorted."""
-    details = ServiceMessage(
-        name="details", namespace="bookinfo", hostname="details.bookinfo.svc.red-mesh-exports.local"
-    )
-    offered = names_on_offer(rules(rule("", "ratings")), [RATINGS, details])
-    assert list(offered) == [details.hostname, RATINGS.hostname]
-    assert offered[details.hostname] is None
 
 
 @pytest.mark.parametrize(

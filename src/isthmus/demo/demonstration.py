@@ -197,7 +197,13 @@ class Demonstration:
     @contextmanager
     def _step(self, what: str, timing: str) -> Any:
         began = monotonic()
-        yield
+        late: list[BaseException] = []
+        try:
+            yield
+        except* TimeoutError as group:
+            late.append(group)
+        if late:  # raised outside of except*, which would wrap it in a group again
+            raise CommandError(f"{what}: not done within {STEP_TIMEOUT_S} s") from late[0]
         self.report.timings_s[timing] = monotonic() - self._began
         self._progress(what, monotonic() - began)
 

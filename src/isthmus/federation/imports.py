@@ -4,7 +4,7 @@ Rules are tried in order and the first that matches decides; what no rule matche
 docs/reference.md §5.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from isthmus.api.imports import ImportedServiceSet, ImportRule, Locality
@@ -98,9 +98,3 @@ def _usable_locality(locality: Locality | None) -> Locality:
     if locality is None or (locality.zone and not locality.region) or (locality.subzone and not locality.zone):
         return Locality()
     return locality
-
-
-def names_on_offer(rules: ImportRules, services: Iterable[ServiceMessage]) -> dict[str, ImportedName | None]:
-    """Each service of the peer by its exported host name, with its name here or None; sorted by host name."""
-    ordered = sorted(services, key=lambda service: service.hostname)
-    return {service.hostname: rules.imported_name(service) for service in ordered}
