@@ -140,14 +140,17 @@ def _status_error(response: httpx2.Response, doing: str) -> Exception:
 
 
 @asynccontextmanager
-async def connect(*, field_manager: str, kubeconfig: Path | None = None) -> AsyncIterator[Client]:
+async def connect(
+    *, field_manager: str, kubeconfig: Path | None = None, config: SingleConfig | None = None
+) -> AsyncIterator[Client]:
     """Connect to the API server, and close the connections at the end; nothing is asked of it yet.
 
-    The configuration is that of ``kubeconfig``, else of $KUBECONFIG, else of the pod that we are in, else of
-    ~/.kube/config. field_manager: the name under which we write. Raises ConfigError if there is no usable one.
+    The configuration is ``config`` if it is given, else that of ``kubeconfig``, else of $KUBECONFIG, else of the pod
+    that we are in, else of ~/.kube/config. field_manager: the name under which we write. Raises ConfigError if there
+    is no usable one.
     """
     # Each of these reads files.
-    config = await asyncio.to_thread(load_config, kubeconfig)
+    config = await asyncio.to_thread(load_config, kubeconfig) if config is None else config
     transport = await asyncio.to_thread(_transport, config)
     api = await asyncio.to_thread(_api, config, transport, field_manager)
     auth = user_auth(config.user) if config.user and not config.user.token_file else None
