@@ -1,7 +1,7 @@
 """What was found out about the way to a peer, step by step: the raw material of every diagnosis.
 
-A gateway's agent finds it out by trying (``probe``), Envoy by failing; what it means for the administrator is decided in
-``causes``. Values only, which also travel as JSON between a gateway and its control plane.
+A gateway's agent finds it out by trying (``probe``), Envoy by failing; what it means for the administrator is decided
+in ``causes``. Values only, which also travel as JSON between a gateway and its control plane.
 """
 
 from datetime import datetime
