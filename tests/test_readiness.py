@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.gateway.pod import get
 
-from isthmus.readiness import MAX_REQUEST_BYTES, serve_readiness
+from isthmus.readiness import MAX_REQUEST_BYTES, Answer, serve_readiness
 
 
 async def ready() -> str | None:
@@ -53,6 +53,20 @@ async def test_nothing_else_is_served(request_: bytes, status: bytes) -> None:
     """One path, two methods."""
     async with serve_readiness("127.0.0.1", 0, ready, path="/healthz/ready") as port:
         assert (await exchange(port, request_)).split()[1] == status
+
+
+async def test_a_page_is_served_beside_readiness() -> None:
+    """What is there to tell besides has its own path and its own kind of body, whether the process is ready or not."""
+
+    async def metrics() -> Answer:
+        return Answer("200 OK", b"up 1\n", "text/plain; version=0.0.4")
+
+    async with serve_readiness("127.0.0.1", 0, not_ready, pages={"/metrics": metrics}) as port:
+        answer = await exchange(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: 5\r\n")
+        assert answer.endswith(b"\r\n\r\nup 1\n")
+        assert (await exchange(port, b"HEAD /metrics HTTP/1.1\r\n\r\n")) == answer.removesuffix(b"up 1\n")
+        assert (await get("127.0.0.1", port, "/ready"))[0] == 503
 
 
 async def test_an_endless_request_is_cut() -> None:

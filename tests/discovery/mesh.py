@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isthmus.discovery import DiscoveryServer, ExportFeed, ForbiddenError, Route, UnknownPeerError
+from isthmus.discovery import DiscoveryServer, ExportFeed, ForbiddenError, Route, Tally, UnknownPeerError
 from isthmus.discovery.tls import client_context, server_context
 from isthmus.federation.messages import LinkView, ServiceMessage, ServicePort
 from isthmus.federation.plan import Endpoint
@@ -77,6 +77,7 @@ class GreenLink:
     trust_bundle: TrustBundle
     feed: ExportFeed = field(default_factory=ExportFeed)
     told: list[tuple[str, str]] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     def view(self) -> LinkView:
         return LinkView(peer="green-mesh", sources=self.feed.sources, exports=len(self.feed))

@@ -26,7 +26,7 @@ from tests.discovery.mesh import (
 )
 from tests.discovery.scripted import HANG, ScriptedPeer, answer, answered_list, chunk, head, told_add
 
-from isthmus.discovery import LinkError, PeerClient, Route, discovery_app
+from isthmus.discovery import LinkError, PeerClient, Route, Tally, discovery_app
 from isthmus.federation.messages import MAX_EVENT_BYTES
 from isthmus.federation.plan import Endpoint
 
@@ -37,6 +37,7 @@ class Told:
 
     events: list[str] = field(default_factory=list)
     changed: list[frozenset[str]] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     def watch_connected(self) -> None:
         self.events.append("connected")

@@ -139,6 +139,7 @@ class TestDoubt:
         assert view.event(WatchEvent("add", B, 1), 1) == [FetchList()]
         assert view.event(WatchEvent("add", C, 2), 1) == []
         assert _hostnames(view) == ["a"]
+        assert view.mismatches == 2
 
     def test_a_line_that_is_no_event_fetches_the_list(self) -> None:
         """An event that cannot be parsed is told, and the list is fetched."""

@@ -13,6 +13,7 @@ from isthmus.discovery.exporter import ExportedLink, Exporter
 from isthmus.discovery.feed import ExportFeed
 from isthmus.discovery.report import PeerListener
 from isthmus.discovery.server import DiscoveryServer
+from isthmus.discovery.tally import Tally
 from isthmus.discovery.tls import client_context, server_context
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PeerListener",
     "RefusedError",
     "Route",
+    "Tally",
     "UnknownPeerError",
     "client_context",
     "discovery_app",

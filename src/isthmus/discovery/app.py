@@ -51,7 +51,10 @@ class _Routes:
     async def services(self, request: Request) -> Response:
         link = self._link(request)
         link.remote_got_list(_source(request))
-        return Response(link.feed.snapshot(), media_type=JSON)
+        snapshot = link.feed.snapshot()
+        link.tally.lists_sent += 1
+        link.tally.bytes_sent += len(snapshot)
+        return Response(snapshot, media_type=JSON)
 
     async def watch(self, request: Request) -> Response:
         link = self._link(request)

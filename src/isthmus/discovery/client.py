@@ -44,6 +44,11 @@ class PeerClient:
     def is_connected(self) -> bool:
         return self._view.is_connected
 
+    @property
+    def mismatches(self) -> int:
+        """How often what the peer told did not match its own checksum, since this client was made."""
+        return self._view.mismatches
+
     def nudge(self) -> None:
         """Connect now instead of waiting for the next attempt, because something says that it may succeed."""
         if not self.is_connected:

@@ -6,6 +6,7 @@ Owned by the server, implemented by ``pilot``. Every method is called in the ser
 from typing import Protocol
 
 from isthmus.discovery.feed import ExportFeed
+from isthmus.discovery.tally import Tally
 from isthmus.federation.messages import LinkView
 from isthmus.identity import SpiffeId, TrustBundle
 
@@ -16,6 +17,10 @@ class ExportedLink(Protocol):
     @property
     def feed(self) -> ExportFeed:
         """What is exported to the peer, and who watches it."""
+
+    @property
+    def tally(self) -> Tally:
+        """Where it is counted what the peer is sent."""
 
     @property
     def trust_bundle(self) -> TrustBundle:

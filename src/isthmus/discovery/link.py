@@ -65,6 +65,7 @@ class Link:
     async def _read_watch(self) -> None:
         lines = LineSplitter(limit=MAX_EVENT_BYTES)
         while some := await self._watch.read_some():
+            self._report.received(len(some))
             for line in lines.feed(some):
                 self._carry_out(self._heard(line))
         raise LinkError("the peer closed the watch")
@@ -91,6 +92,7 @@ class Link:
         except LinkError as error:
             self._report.list_failed(str(error))
             return self._view.list_failed(_now())
+        self._report.received(len(body))
         try:
             services = parse_service_list(body)
         except MalformedMessageError as error:

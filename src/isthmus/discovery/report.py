@@ -1,16 +1,21 @@
-"""What is told of a link, and to whom: the listener, and the log with one line per change of state."""
+"""What is told of a link, and to whom: the listener and its tally, and the log with one line per change of state."""
 
 from typing import Protocol
 
 import structlog
 
-from isthmus.federation.peer_view import Action, Changed, Rejected, Synced
+from isthmus.discovery.tally import Tally
+from isthmus.federation.peer_view import Action, Changed, FetchList, Rejected, Synced
 
 log = structlog.get_logger(__name__)
 
 
 class PeerListener(Protocol):
     """The port of the client: who wants to know of the link. Every method is called in its loop and returns at once."""
+
+    @property
+    def tally(self) -> Tally:
+        """Where it is counted what comes from the peer."""
 
     def watch_connected(self) -> None:
         """The watch is open."""
@@ -40,15 +45,18 @@ class LinkReport:
         self._is_connected = False
         self._cause = ""
         self._is_doubt_told = False
+        self._is_list_asked = False
 
     def connected(self, heartbeat_s: float | None) -> None:
         """The watch is open; ``heartbeat_s`` is None for a peer that promises none."""
-        self._is_connected, self._is_doubt_told = True, False
+        self._is_connected, self._is_doubt_told, self._is_list_asked = True, False, False
+        self._listener.tally.connects += 1
         self._log.info("peer connected", heartbeat_s=heartbeat_s)
         self._listener.watch_connected()
 
     def failed(self, cause: str) -> None:
         """The watch ended, or an attempt to open it did not succeed."""
+        self._listener.tally.failures += 1
         if self._is_connected or cause != self._cause:
             self._log.info("peer disconnected" if self._is_connected else "peer unreachable", cause=cause)
             self._listener.watch_failed(cause)
@@ -56,7 +64,12 @@ class LinkReport:
 
     def got_event(self) -> None:
         """The peer told of a change, whatever became of it."""
+        self._listener.tally.events_received += 1
         self._listener.got_event()
+
+    def received(self, size: int) -> None:
+        """So many bytes came from the peer."""
+        self._listener.tally.bytes_received += size
 
     def list_failed(self, cause: str) -> None:
         """A list could not be fetched, though the watch is open."""
@@ -67,11 +80,15 @@ class LinkReport:
         match action:
             case Synced():
                 self._is_doubt_told = False
+                self._listener.tally.lists_received += 1
                 self._listener.got_list()
             case Changed(hostnames):
                 self._listener.services_changed(hostnames)
             case Rejected(reason):
                 self._doubt(reason)
+            case FetchList():
+                self._listener.tally.resyncs += self._is_list_asked
+                self._is_list_asked = True
             case _:
                 pass  # for the link itself
 

@@ -60,6 +60,8 @@ class WatchResponse:
         while lines := await self._wait_lines(subscription):
             await send({"type": "http.response.body", "body": lines, "more_body": True})
             if lines != LINE_END:
+                self._link.tally.events_sent += lines.count(LINE_END)
+                self._link.tally.bytes_sent += len(lines)
                 self._link.remote_got_event(self._source)
 
     async def _wait_lines(self, subscription: Subscription) -> bytes:

@@ -96,6 +96,8 @@ class PeerView:
         self.known: Final = Catalogue(seed)
         self.is_foreign = False
         """The peer's lists do not match their checksum, and are believed nevertheless."""
+        self.mismatches = 0
+        """How often what the peer told did not have the checksum that came with it, and was not used."""
         self._max_services = max_services
         self._draft = Draft(self.known)
         self._expected: int | None = None  # checksum of the last event of this watch
@@ -179,6 +181,7 @@ class PeerView:
         received = Catalogue(services.services)
         is_vouched = received.checksum == services.checksum
         if not is_vouched and not self._believes_a_mismatch():
+            self.mismatches += 1
             return self._reject_list(
                 f"checksum {services.checksum} of the service list does not match its content,"
                 f" {len(received)} services with checksum {received.checksum}",
@@ -242,6 +245,7 @@ class PeerView:
         if self._expected is None or self._draft.checksum == self._expected:
             self._at_rest()
             return _changed(self._draft.commit())
+        self.mismatches += 1
         self._doubts = max(self._doubts, doubts)
         return self._want_list(now)
 

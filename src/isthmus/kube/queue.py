@@ -8,7 +8,7 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import timedelta
-from typing import Generic, NoReturn, TypeVar
+from typing import Final, Generic, NoReturn, TypeVar
 
 import structlog
 
@@ -33,7 +33,9 @@ class WorkQueue(Generic[K]):
         self, name: str, *, backoff: Backoff | None = None, jitter: Callable[[], float] = random.random
     ) -> None:
         """Make an empty queue. name: for the log. jitter: gives numbers from 0 up to 1."""
-        self._name = name
+        self.name: Final = name
+        self.retries = 0
+        """How often a key was put off because its reconciliation had failed."""
         self._backoff = backoff or Backoff(longest_s=60.0)
         self._jitter = jitter
         self._waiting: dict[K, None] = {}
@@ -67,7 +69,7 @@ class WorkQueue(Generic[K]):
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(workers):
-                    group.create_task(self._work(reconcile), name=f"{self._name} {number}")
+                    group.create_task(self._work(reconcile), name=f"{self.name} {number}")
         finally:
             for timer in self._timers.values():
                 timer.cancel()
@@ -78,7 +80,7 @@ class WorkQueue(Generic[K]):
             key = await self._next()
             try:
                 with structlog.contextvars.bound_contextvars(
-                    queue=self._name, key=str(key), reconcile_id=next(self._ids)
+                    queue=self.name, key=str(key), reconcile_id=next(self._ids)
                 ):
                     await self._attempt(key, reconcile)
             finally:
@@ -99,6 +101,7 @@ class WorkQueue(Generic[K]):
 
     def _retry(self, key: K, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
+        self.retries += 1
         delay_s = self._backoff.delay_s(failures, jitter=self._jitter())
         log.warning("reconcile failed", error=f"{type(error).__name__}: {error}", failures=failures, again_in_s=delay_s)
         self.add_after(key, delay_s)

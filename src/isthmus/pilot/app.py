@@ -28,6 +28,8 @@ from isthmus.pilot.exporting import Exporting
 from isthmus.pilot.gateways import Gateways
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
+from isthmus.pilot.measured import Observed
+from isthmus.pilot.metrics import Metrics
 from isthmus.pilot.names_server import ImportNames, NamesServer
 from isthmus.pilot.peers import Parts, Peers
 from isthmus.pilot.settings import Settings
@@ -92,12 +94,15 @@ class ControlPlane:
         self._workloads = Workloads(client, self._cluster, self._gateways, self._links, self._leadership)
         self._staleness = Staleness(self._links, changed=self._availability_changed)
         self._peers = Peers(self._mesh, self._parts(), pod=settings.pod_name, pod_ip=settings.pod_ip)
+        self._metrics = Metrics(self._observed())
         self._is_serving = False
 
     async def run(self) -> None:
         """Run until cancelled."""
         async with (
-            serve_readiness(self._settings.pod_ip, ports.MONITORING_PORT, self._problem),
+            serve_readiness(
+                self._settings.pod_ip, ports.MONITORING_PORT, self._problem, pages={"/metrics": self._metrics.page}
+            ),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(self._cluster.run(), name="follow the cluster")
@@ -132,6 +137,21 @@ class ControlPlane:
             workloads=self._workloads,
         )
 
+    def _observed(self) -> Observed:
+        return Observed(
+            mesh=self._mesh,
+            authority=self._authority,
+            identity=self._identity,
+            links=self._links,
+            feeds=self._exporting.feeds,
+            gateways=self._gateways,
+            leadership=self._leadership,
+            status=self._status,
+            names=self._names,
+            stores=self._cluster.stores,
+            queues=[self._peers.queue, self._workloads.queue, self._status.queue, self._staleness.queue],
+        )
+
     async def _start_servers(self, tasks: asyncio.TaskGroup) -> None:
         host = self._settings.pod_ip
         discovery = DiscoveryServer(
@@ -155,7 +175,7 @@ class ControlPlane:
             trust_domain=self._settings.trust_domain,
             lifetime=self._settings.certificate_lifetime,
         )
-        serving = DeltaService(self._gateways, order=ORDER)
+        serving = DeltaService(self._gateways, order=ORDER, pushes=self._metrics.pushes)
         roots = self._authority.root_cert_pem
         for port, service, credentials in (
             (ports.CA_PORT, issuing, server_credentials(self._identity.current)),

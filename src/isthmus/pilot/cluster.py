@@ -4,8 +4,8 @@ Stores only; what is made of a change is decided by those who subscribe.
 """
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Pod, Service
@@ -36,6 +36,17 @@ class Cluster:
         self.imports: Store[ImportedServiceSet] = Store()
         self.member_rolls: Store[ServiceMeshMemberRoll] = Store()
         self._slices_by_service: Index[QualifiedName, EndpointSlice] = Index(self.slices, service_of)
+        self.stores: Final[Mapping[str, Store[Any]]] = {
+            "Service": self.services,
+            "EndpointSlice": self.slices,
+            "ConfigMap": self.config_maps,
+            "Pod": self.pods,
+            "ServiceMeshPeer": self.peers,
+            "ExportedServiceSet": self.exports,
+            "ImportedServiceSet": self.imports,
+            "ServiceMeshMemberRoll": self.member_rolls,
+        }
+        """All stores by kind."""
         own = Selection(namespace=namespace)
         self._reflectors: list[Reflector[Any]] = [
             Reflector(client, Service, self.services),
@@ -56,7 +67,7 @@ class Cluster:
 
     async def wait_synced(self) -> None:
         """Wait until everything was seen once; what is not there then does not exist."""
-        for store in self._stores():
+        for store in self.stores.values():
             await store.synced.wait()
 
     def endpoints(self, service: QualifiedName, port: int) -> list[Endpoint]:
@@ -85,10 +96,6 @@ class Cluster:
     def own_pods(self) -> set[str]:
         """The names of all pods of the control plane's namespace."""
         return {key.name for key in self.pods.keys()}  # noqa: SIM118  (a view)
-
-    def _stores(self) -> Iterator[Store[Any]]:
-        yield from (self.services, self.slices, self.config_maps, self.pods)
-        yield from (self.peers, self.exports, self.imports, self.member_rolls)
 
 
 def service_of(endpoint_slice: EndpointSlice) -> list[QualifiedName]:

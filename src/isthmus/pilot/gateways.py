@@ -59,6 +59,11 @@ class Gateways:
             self._egresses[name] = Egress(pods, EgressPlan(self._control_plane))
         return self._egresses[name]
 
+    @property
+    def streams(self) -> Mapping[str, int]:
+        """How many streams each gateway that was ever connected has open."""
+        return self._streams
+
     def ingresses(self) -> Iterator[Ingress]:
         """All ingress gateways."""
         return (pods.role for pods in self._pods.values() if isinstance(pods.role, Ingress))

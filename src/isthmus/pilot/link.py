@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from isthmus.discovery import ExportFeed, PeerClient
+from isthmus.discovery import ExportFeed, PeerClient, Tally
 from isthmus.federation.availability import Availability, ImportPolicy
 from isthmus.federation.catalogue import Catalogue
 from isthmus.federation.import_table import ImportTable
@@ -49,6 +49,7 @@ class Link:
         self.availability = Availability.CURRENT
         self.client: PeerClient | None = None
         self.imports = ImportTable(peer)
+        self.tally = Tally()
         self.entry = PodDiscoveryStatus.of(pod)
         self.is_synced = False
         """Whether a list of the peer was seen since this process began: before, what is missing may just be unknown."""

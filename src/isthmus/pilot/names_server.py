@@ -42,6 +42,8 @@ class ImportNames:
     def __init__(self) -> None:
         self._addresses: dict[dns.name.Name, dict[ObjectKey, str]] = {}
         self._domains: Counter[dns.name.Name] = Counter()
+        self.answers: Counter[str] = Counter()
+        """How many queries were answered, by the response code's name."""
 
     def service_changed(self, change: Change[Service]) -> None:
         """Subscriber of the store of Services."""
@@ -66,6 +68,7 @@ class ImportNames:
             response.set_rcode(dns.rcode.NOTIMP)
         else:
             self._fill(response, query.question[0])
+        self.answers[dns.rcode.to_text(response.rcode())] += 1
         return response.to_wire()
 
     def _fill(self, response: dns.message.Message, question: dns.rrset.RRset) -> None:

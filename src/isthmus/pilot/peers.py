@@ -72,6 +72,11 @@ class Peers:
         self.planned = asyncio.Event()
         """Every peer that was there when :meth:`run` began has been looked at: the gateways' plan is whole."""
 
+    @property
+    def queue(self) -> WorkQueue[str]:
+        """What waits to be looked at."""
+        return self._queue
+
     async def run(self) -> None:
         """Serve all peers until cancelled; the stores must be synced."""
         workloads, cluster = self._parts.workloads, self._parts.cluster

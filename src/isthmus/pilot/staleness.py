@@ -27,6 +27,11 @@ class Staleness:
         self._seen: dict[str, tuple[Availability, ImportPolicy]] = {}
         self._queue: WorkQueue[str] = WorkQueue("staleness")
 
+    @property
+    def queue(self) -> WorkQueue[str]:
+        """What waits to be looked at."""
+        return self._queue
+
     async def run(self) -> NoReturn:
         """Look until cancelled."""
         await self._queue.run(self._look)

@@ -5,6 +5,7 @@ of a burst at once, then one a second for each resource, and always the last.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -117,6 +118,8 @@ class StatusWriter:
         self._exports = exports
         self._generations: dict[_Key, int | None] = {}
         self._pace: dict[_Key, _Pace] = {}
+        self.writes: Counter[str] = Counter()
+        """How often the status of a resource was written, by kind."""
         self._queue: WorkQueue[_Key] = WorkQueue("status", backoff=Backoff(first_s=0.05, longest_s=5.0))
         self._bodies: dict[Kind, Callable[[str, _Present], dict[str, Any] | None]] = {
             ServiceMeshPeer: self._peer,
@@ -124,6 +127,11 @@ class StatusWriter:
             ImportedServiceSet: self._imported,
         }
         leadership.subscribe(self._lead_changed)
+
+    @property
+    def queue(self) -> WorkQueue[_Key]:
+        """What waits to be looked at."""
+        return self._queue
 
     async def run(self) -> NoReturn:
         """Write until cancelled."""
@@ -188,6 +196,7 @@ class StatusWriter:
             await self._client.api.patch(
                 kind.Status, name, patch, namespace=self._namespace, patch_type=PatchType.MERGE
             )
+        self.writes[kind.__name__] += 1
         return _listed(body)
 
     def _peer(self, name: str, present: _Present) -> dict[str, Any] | None:

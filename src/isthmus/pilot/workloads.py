@@ -108,6 +108,11 @@ class Workloads:
         self._cluster.slices.subscribe(self._slice_changed)
         self._leadership.subscribe(self._lead_changed)
 
+    @property
+    def queue(self) -> WorkQueue[ImportName]:
+        """What waits to be looked at."""
+        return self._queue
+
     async def run(self) -> NoReturn:
         """Write until cancelled."""
         await self._queue.run(self._reconcile, workers=8)

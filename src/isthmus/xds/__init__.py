@@ -4,6 +4,7 @@ Belongs here: the protocol as a state machine to be driven by hand, and the gRPC
 bytes with a name and a version. Must not: know what a cluster or a peer is.
 """
 
+from isthmus.xds.pushes import PushListener
 from isthmus.xds.resource import WILDCARD, DeltaRequest, DeltaResponse, Rejection, Resource, ResourceView
 from isthmus.xds.server import AGGREGATED, SECRETS, Clients, DeltaService
 from isthmus.xds.stream import DeltaStream, SubscriptionLimitError
@@ -18,6 +19,7 @@ __all__ = [
     "DeltaResponse",
     "DeltaService",
     "DeltaStream",
+    "PushListener",
     "Rejection",
     "Resource",
     "ResourceTable",

@@ -12,6 +12,7 @@ import grpc
 import structlog
 from envoy.service.discovery.v3 import discovery_pb2
 
+from isthmus.xds.pushes import Nobody, PushClock, PushListener
 from isthmus.xds.resource import DeltaRequest, DeltaResponse, Rejection
 from isthmus.xds.stream import DeltaStream, SubscriptionLimitError
 from isthmus.xds.table import ResourceTable
@@ -52,8 +53,16 @@ class _StreamEndedError(Exception):
 class DeltaService:
     """Serves ``DeltaStream`` at the given gRPC methods; add ``handlers()`` to a ``grpc.aio`` server."""
 
-    def __init__(self, clients: Clients, *, methods: Sequence[str] = (AGGREGATED,), order: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        *,
+        methods: Sequence[str] = (AGGREGATED,),
+        order: Sequence[str] = (),
+        pushes: PushListener | None = None,
+    ) -> None:
         self._clients = clients
+        self._pushes = pushes or Nobody()
         self._methods = frozenset(methods)
         self._order = order
 
@@ -72,7 +81,9 @@ class DeltaService:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         self._clients.connected(client)
         try:
-            await _Session(client, table, self._clients, order=self._order).run(first, requests, context)
+            clock = PushClock(client, self._pushes)
+            session = _Session(client, table, self._clients, clock, order=self._order)
+            await session.run(first, requests, context)
         except* _StreamEndedError:
             pass
         except* SubscriptionLimitError as group:
@@ -84,9 +95,12 @@ class DeltaService:
 class _Session:
     """One stream while it lives: one reader, one writer, and the wake-up between them."""
 
-    def __init__(self, client: str, table: ResourceTable, clients: Clients, *, order: Sequence[str]) -> None:
+    def __init__(
+        self, client: str, table: ResourceTable, clients: Clients, clock: PushClock, *, order: Sequence[str]
+    ) -> None:
         self._client = client
         self._clients = clients
+        self._clock = clock
         self._stream = DeltaStream(table, order=order)
         self._table = table
         self._news = asyncio.Event()
@@ -105,7 +119,7 @@ class _Session:
 
     def _changed(self, type_url: str, names: tuple[str, ...] | None) -> None:
         if self._stream.changed(type_url, names):
-            self._news.set()
+            self._wake()
 
     async def _read(self, requests: AsyncIterator[Any]) -> None:
         async for message in requests:
@@ -113,16 +127,24 @@ class _Session:
         raise _StreamEndedError
 
     def _receive(self, message: Any) -> None:
-        rejection = self._stream.receive(request_of(message))
+        request = request_of(message)
+        self._clock.received(request, _now())
+        rejection = self._stream.receive(request)
         if rejection is not None:
             self._clients.rejected(self._client, rejection)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._clock.news(_now())
         self._news.set()
 
     async def _write(self, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         while True:
             await self._news.wait()
             self._news.clear()
-            for response in self._stream.flush():
+            responses = self._stream.flush()
+            self._clock.sent(responses, _now())
+            for response in responses:
                 await context.write(message_of(response))
 
 
@@ -153,6 +175,10 @@ def metadata_of(message: Any) -> dict[str, str]:
     """The texts among the metadata of the node that sends this first request."""
     fields = message.node.metadata.fields.items()
     return {key: value.string_value for key, value in fields if value.HasField("string_value")}
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def request_of(message: Any) -> DeltaRequest:
