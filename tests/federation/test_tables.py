@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from isthmus.api import ImportedServiceSet
 from isthmus.api.exports import ExportRule
+from isthmus.api.selectors import ServiceMapping
 from isthmus.federation.catalogue import Catalogue
 from isthmus.federation.export_table import ExportChange, ExportTable
 from isthmus.federation.exports import ExportRules, LocalPort, LocalService
@@ -29,8 +30,8 @@ def export_rules(*selectors: dict[str, object]) -> ExportRules:
     return ExportRules.of(msgspec.convert(rules, tuple[ExportRule, ...]))
 
 
-def import_rules(*selectors: dict[str, object]) -> ImportRules:
-    rules = [{"type": "NameSelector", "nameSelector": selector} for selector in selectors]
+def import_rules(*selectors: dict[str, object], is_local: bool = False) -> ImportRules:
+    rules = [{"type": "NameSelector", "nameSelector": selector, "importAsLocal": is_local} for selector in selectors]
     metadata = {"name": "green-mesh", "namespace": "red-mesh-system"}
     imports = msgspec.convert({"metadata": metadata, "spec": {"importRules": rules}}, ImportedServiceSet)
     return ImportRules.of(imports, peer="green-mesh", cluster_domain="cluster.local")
@@ -115,7 +116,12 @@ def test_two_imports_of_one_local_name_clash() -> None:
 
 NAMES = st.sampled_from(["a", "b"])
 SELECTORS = st.lists(
-    st.fixed_dictionaries({"name": st.sampled_from(["", "a", "b"]), "alias": st.fixed_dictionaries({"name": NAMES})}),
+    st.fixed_dictionaries(
+        {
+            "name": st.sampled_from(["", "a", "b"]),
+            "alias": st.fixed_dictionaries({"name": NAMES}, optional={"namespace": NAMES}),
+        }
+    ),
     max_size=2,
 )
 
@@ -160,6 +166,65 @@ class Incremental(RuleBasedStateMachine):
         assert self.told.as_list() == Catalogue(fresh.messages()).as_list()
         assert self.table.status() == fresh.status()
         assert self.table.losers() == fresh.losers()
+        assert msgspec.json.decode(self.table.listing.json, type=tuple[ServiceMapping, ...]) == fresh.status()
 
 
 TestIncremental = Incremental.TestCase
+
+
+class IncrementalImports(RuleBasedStateMachine):
+    """After any sequence of offers and rules the table tells what a table made anew tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offered: dict[str, ServiceMessage] = {}
+        self.wanted = ImportRules()
+        self.table = ImportTable("green-mesh")
+
+    @rule(namespace=NAMES, name=NAMES, port=st.integers(1, 2))
+    def offer(self, namespace: str, name: str, port: int) -> None:
+        ports = (ServicePort("http", port),)
+        hostname = f"{name}.{namespace}"
+        self.offered[hostname] = ServiceMessage(name=name, namespace=namespace, hostname=hostname, service_ports=ports)
+        self.table.offer(hostname, self.offered[hostname])
+
+    @rule(namespace=NAMES, name=NAMES)
+    def withdraw(self, namespace: str, name: str) -> None:
+        self.offered.pop(f"{name}.{namespace}", None)
+        self.table.offer(f"{name}.{namespace}", None)
+
+    @rule(selectors=SELECTORS, is_local=st.booleans())
+    def configure(self, selectors: list[dict[str, object]], is_local: bool) -> None:
+        self.wanted = import_rules(*selectors, is_local=is_local)
+        self.table.configure(self.wanted)
+
+    @rule()
+    def clear(self) -> None:
+        self.offered.clear()
+        self.table.clear()
+
+    @invariant()
+    def equals_a_new_table(self) -> None:
+        fresh = ImportTable("green-mesh")
+        fresh.configure(self.wanted)
+        for hostname in sorted(self.offered):
+            fresh.offer(hostname, self.offered[hostname])
+        assert self.table.imports == fresh.imports
+        assert self.table.status() == fresh.status()
+        assert msgspec.json.decode(self.table.listing.json, type=tuple[ServiceMapping, ...]) == fresh.status()
+        assert list(self.table.clashes()) == obvious_clashes(fresh)
+        local = [(host, each) for host, each in sorted(fresh.imports.items()) if each.called.is_local]
+        assert list(self.table.joining()) == local
+
+
+def obvious_clashes(table: ImportTable) -> list[tuple[str, str]]:
+    holder: dict[str, str] = {}
+    found = []
+    for hostname, imported in sorted(table.imports.items()):
+        first = holder.setdefault(imported.called.hostname, hostname)
+        if first != hostname:
+            found.append((hostname, first))
+    return found
+
+
+TestIncrementalImports = IncrementalImports.TestCase

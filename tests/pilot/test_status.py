@@ -15,12 +15,14 @@ from tests.kube.lab import Lab, connected, until
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.api.crds import crds
+from isthmus.api.followed import FollowedExports, FollowedImports
 from isthmus.discovery import ExportFeed
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, Reflector, Selection, Store, connect
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
-from isthmus.pilot.status import BURST, WRITES_PER_S, StatusWriter
+from isthmus.pilot.pace import BURST, WRITES_PER_S
+from isthmus.pilot.status import StatusWriter
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +39,23 @@ PEER = {
 }
 
 
-class NoFacts:
-    """A namespace of these pods, without Services."""
+class NoServices:
+    """A namespace of these pods, without Services, and what is followed of it."""
 
     def __init__(self, *pods: str) -> None:
         self.pods = pods
+        self.peers: Store[ServiceMeshPeer] = Store()
+        self.exports: Store[FollowedExports] = Store()
+        self.imports: Store[FollowedImports] = Store()
+
+    def reflectors(self, client: Client) -> list[Reflector[Any]]:
+        """What keeps the stores."""
+        own = Selection(namespace="default")
+        return [
+            Reflector(client, ServiceMeshPeer, self.peers, selection=own),
+            Reflector(client, FollowedExports, self.exports, selection=own),
+            Reflector(client, FollowedImports, self.imports, selection=own),
+        ]
 
     def own_pods(self) -> Collection[str]:
         """Their names."""
@@ -72,7 +86,8 @@ async def replica(client: Client, pod: str, *pods: str) -> AsyncIterator[Replica
     """A pod that writes the status of its link, beside these pods."""
     leadership = Leadership(client, namespace="default", pod=pod)
     links: dict[str, Link] = {}
-    writer = StatusWriter(client, NoFacts(*pods), leadership, namespace="default", links=links, exports={})
+    facts = NoServices(*pods)
+    writer = StatusWriter(client, facts, leadership, namespace="default", links=links, exports={})
     feed = ExportFeed()
     links["green-mesh"] = link = Link(
         "green-mesh",
@@ -83,7 +98,8 @@ async def replica(client: Client, pod: str, *pods: str) -> AsyncIterator[Replica
         imports_changed=lambda _: None,
     )
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(each.run()) for each in (writer, leadership)]
+        runs = [writer.run(), leadership.run(), *(each.run() for each in facts.reflectors(client))]
+        running = [tasks.create_task(each) for each in runs]
         yield Replica(link, writer)
         for task in running:
             task.cancel()

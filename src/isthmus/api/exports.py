@@ -61,10 +61,9 @@ class ExportsStatus(Part, frozen=True, kw_only=True):
 
 
 class ExportsModel(Envelope, frozen=True, kw_only=True):
-    """The fields of the kind, whichever way it is served."""
+    """The fields of the kind that its administrator writes, whichever way it is served."""
 
     spec: ExportsSpec = ExportsSpec()
-    status: ExportsStatus | None = None
 
 
 _INFO = api_info("federation.maistra.io", "v1", "ExportedServiceSet", plural="exportedservicesets")
@@ -74,6 +73,7 @@ class ExportedServiceSetStatusView(NamespacedSubResource, ExportsModel, frozen=T
     """The ``status`` subresource of an ExportedServiceSet."""
 
     _api_info = status_info(_INFO)
+    status: ExportsStatus | None = None
 
 
 class ExportedServiceSet(NamespacedResourceG, ExportsModel, frozen=True, kw_only=True):
@@ -81,3 +81,4 @@ class ExportedServiceSet(NamespacedResourceG, ExportsModel, frozen=True, kw_only
 
     _api_info = _INFO
     Status: ClassVar = ExportedServiceSetStatusView
+    status: ExportsStatus | None = None

@@ -89,10 +89,9 @@ class ImportsStatus(Part, frozen=True, kw_only=True):
 
 
 class ImportsModel(Envelope, frozen=True, kw_only=True):
-    """The fields of the kind, whichever way it is served."""
+    """The fields of the kind that its administrator writes, whichever way it is served."""
 
     spec: ImportsSpec = ImportsSpec()
-    status: ImportsStatus | None = None
 
 
 _INFO = api_info("federation.maistra.io", "v1", "ImportedServiceSet", plural="importedservicesets")
@@ -102,6 +101,7 @@ class ImportedServiceSetStatusView(NamespacedSubResource, ImportsModel, frozen=T
     """The ``status`` subresource of an ImportedServiceSet."""
 
     _api_info = status_info(_INFO)
+    status: ImportsStatus | None = None
 
 
 class ImportedServiceSet(NamespacedResourceG, ImportsModel, frozen=True, kw_only=True):
@@ -109,3 +109,4 @@ class ImportedServiceSet(NamespacedResourceG, ImportsModel, frozen=True, kw_only
 
     _api_info = _INFO
     Status: ClassVar = ImportedServiceSetStatusView
+    status: ImportsStatus | None = None

@@ -91,5 +91,5 @@ class ServiceMapping(Part, frozen=True, kw_only=True):
 
 ServiceMappings = Annotated[
     tuple[ServiceMapping, ...] | None,
-    Meta(extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["exportedName"]}),
+    Meta(extra_json_schema={"x-kubernetes-list-type": "atomic"}),
 ]

@@ -121,8 +121,8 @@ def _lost_imports(table: ImportTable) -> Iterable[Problem]:
 
 def _unfit_local_services(table: ImportTable, ports_of: PortsOf) -> Iterable[Problem]:
     """Imports that join a local Service without having a port in common: none of their calls would arrive."""
-    for hostname, imported in sorted(table.imports.items()):
-        local = ports_of(imported.called.name) if imported.called.is_local else None
+    for hostname, imported in table.joining():
+        local = ports_of(imported.called.name)
         if local is None or set(local) & set(imported.ports):
             continue
         index = table.rules.deciding(imported.service) or 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from isthmus.api.selectors import LocalService as LocalServiceStatus
 from isthmus.api.selectors import ServiceMapping
 from isthmus.federation.exports import ExportRules, LocalService, export_message
+from isthmus.federation.listing import Listing
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.names import exported_hostname, outbound_sni, parse_sni
 from isthmus.federation.plan import ExportTarget
@@ -66,6 +67,9 @@ class ExportTable:
         self._published: dict[str, ServiceMessage] = {}
         self._leads_to: dict[str, QualifiedName] = {}
         self._hostname_of: dict[QualifiedName, str] = {}
+        self._contested: set[str] = set()
+        self.listing: Listing[tuple[QualifiedName, str]] = Listing()
+        """:meth:`status` as JSON, kept up to date entry by entry; by service and exported host name."""
 
     def configure(
         self, rules: ExportRules, accounts: Iterable[SpiffeId], services: Iterable[LocalService]
@@ -76,6 +80,7 @@ class ExportTable:
         before = set(self._claims)
         self._claims.clear()
         self._hostname_of.clear()
+        self._contested.clear()
         for service in services:
             self._claim(service)
         hostnames = sorted(before | self._claims.keys())
@@ -120,10 +125,11 @@ class ExportTable:
     def losers(self) -> list[LostClaim]:
         """Services that are not exported because another has their exported name, sorted."""
         lost = [
-            LostClaim(claim.service, min(claims), hostname)
-            for hostname, claims in self._claims.items()
+            LostClaim(claim.service, winner, hostname)
+            for hostname in self._contested
+            for winner, claims in [(min(self._claims[hostname]), self._claims[hostname])]
             for name, claim in claims.items()
-            if len(claims) > 1 and name != min(claims)
+            if name != winner
         ]
         return sorted(lost, key=lambda each: each.service.name)
 
@@ -132,7 +138,10 @@ class ExportTable:
         if exported is None:
             return None
         hostname = exported_hostname(exported.name, exported.namespace, self.peer)
-        self._claims.setdefault(hostname, {})[service.name] = _Claim(service, exported)
+        claims = self._claims.setdefault(hostname, {})
+        claims[service.name] = _Claim(service, exported)
+        if len(claims) > 1:
+            self._contested.add(hostname)
         self._hostname_of[service.name] = hostname
         return hostname
 
@@ -141,6 +150,8 @@ class ExportTable:
         if hostname is not None:
             claims = self._claims[hostname]
             del claims[name]
+            if len(claims) < 2:
+                self._contested.discard(hostname)
             if not claims:
                 del self._claims[hostname]
         return hostname
@@ -153,9 +164,12 @@ class ExportTable:
     def _publish(self, hostname: str) -> list[ExportChange]:
         before, after = self._published.pop(hostname, None), self._message(hostname)
         led_to, winner = self._leads_to.pop(hostname, None), self._winner(hostname)
+        if led_to is not None:
+            self.listing.discard((led_to, hostname))
         if after is not None and winner is not None:
             self._published[hostname] = after
             self._leads_to[hostname] = winner.service.name
+            self.listing.put((winner.service.name, hostname), self._mapping(winner))
         # Another service may say the very same of itself: the peer hears nothing, but the name leads elsewhere.
         same = before == after and led_to == self._leads_to.get(hostname)
         return [] if same else [ExportChange(hostname, before, after)]

@@ -3,11 +3,13 @@
 Knows names only. Which gateway port stands for an import is ``ports``'; how workloads reach it is the pilot's.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from isthmus.api.selectors import LocalService, ServiceMapping
 from isthmus.federation.imports import ImportedName, ImportRules
+from isthmus.federation.listing import Listing
 from isthmus.federation.messages import ServiceMessage
 
 
@@ -35,6 +37,11 @@ class ImportTable:
         self.imports: dict[str, Import] = {}
         """What is imported, by exported host name."""
         self._offered: dict[str, ServiceMessage] = {}
+        self._holders: defaultdict[str, set[str]] = defaultdict(set)
+        self._clashing: set[str] = set()
+        self._local: set[str] = set()
+        self.listing: Listing[str] = Listing()
+        """:meth:`status` as JSON, kept up to date entry by entry."""
 
     def configure(self, rules: ImportRules) -> frozenset[str]:
         """Import by these rules."""
@@ -52,8 +59,8 @@ class ImportTable:
     def clear(self) -> frozenset[str]:
         """Forget the peer altogether."""
         gone = frozenset(self.imports)
-        self.imports.clear()
-        self._offered.clear()
+        for each in (self.imports, self._offered, self._holders, self._clashing, self._local, self.listing):
+            each.clear()
         return gone
 
     def status(self) -> tuple[ServiceMapping, ...]:
@@ -62,22 +69,50 @@ class ImportTable:
 
     def clashes(self) -> Iterable[tuple[str, str]]:
         """Imports that share a local name with another one: (exported host name, the one that has the name)."""
-        holder: dict[str, str] = {}
-        for hostname, imported in sorted(self.imports.items()):
-            first = holder.setdefault(imported.called.hostname, hostname)
-            if first != hostname:
-                yield hostname, first
+        clashes = ((name, sorted(self._holders[name])) for name in self._clashing)
+        yield from sorted((hostname, first) for _, (first, *others) in clashes for hostname in others)
+
+    def joining(self) -> Iterable[tuple[str, Import]]:
+        """Imports that join a Service of their name, if there is one, by exported host name, sorted."""
+        return ((hostname, self.imports[hostname]) for hostname in sorted(self._local))
 
     def _settle(self, hostname: str) -> bool:
         service = self._offered.get(hostname)
         called = self.rules.imported_name(service) if service is not None else None
         after = Import(self.peer, service, called) if service is not None and called is not None else None
         before = self.imports.get(hostname)
-        if after is None:
-            self.imports.pop(hostname, None)
+        if before != after:
+            self._replace(hostname, before, after)
+        if service is None:
+            self.listing.discard(hostname)
         else:
-            self.imports[hostname] = after
+            self.listing.put(hostname, self._mapping(hostname))
         return before != after
+
+    def _replace(self, hostname: str, before: Import | None, after: Import | None) -> None:
+        if before is not None:
+            self._leave(hostname, before.called)
+            del self.imports[hostname]
+        if after is not None:
+            self.imports[hostname] = after
+            self._enter(hostname, after.called)
+
+    def _enter(self, hostname: str, called: ImportedName) -> None:
+        holders = self._holders[called.hostname]
+        holders.add(hostname)
+        if len(holders) > 1:
+            self._clashing.add(called.hostname)
+        if called.is_local:
+            self._local.add(hostname)
+
+    def _leave(self, hostname: str, called: ImportedName) -> None:
+        holders = self._holders[called.hostname]
+        holders.discard(hostname)
+        if len(holders) < 2:
+            self._clashing.discard(called.hostname)
+        if not holders:
+            del self._holders[called.hostname]
+        self._local.discard(hostname)
 
     def _mapping(self, hostname: str) -> ServiceMapping:
         imported = self.imports.get(hostname)

@@ -7,7 +7,7 @@ docs/reference.md §5.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from isthmus.api.imports import ImportedServiceSet, ImportRule, Locality
+from isthmus.api.imports import ImportRule, ImportsModel, Locality
 from isthmus.api.selectors import NameSelector
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.names import import_suffix
@@ -34,7 +34,7 @@ class ImportRules:
     """Where each usable rule stands in the set."""
 
     @classmethod
-    def of(cls, imports: ImportedServiceSet, *, peer: str, cluster_domain: str) -> "ImportRules":
+    def of(cls, imports: ImportsModel, *, peer: str, cluster_domain: str) -> "ImportRules":
         """Make rules ready for use; one that cannot be used is left out and told of, and the others count."""
         default = imports.spec.domain_suffix or import_suffix(peer)
         given = imports.spec.import_rules or ()

@@ -11,7 +11,8 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshMemberRoll, ServiceMeshPeer
+from isthmus.api import ServiceMeshMemberRoll, ServiceMeshPeer
+from isthmus.api.followed import FollowedExports, FollowedImports
 from isthmus.federation.messages import Health
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
@@ -32,8 +33,8 @@ class Cluster:
         self.config_maps: Store[ConfigMap] = Store()
         self.pods: Store[Pod] = Store()
         self.peers: Store[ServiceMeshPeer] = Store()
-        self.exports: Store[ExportedServiceSet] = Store()
-        self.imports: Store[ImportedServiceSet] = Store()
+        self.exports: Store[FollowedExports] = Store()
+        self.imports: Store[FollowedImports] = Store()
         self.member_rolls: Store[ServiceMeshMemberRoll] = Store()
         self._slices_by_service: Index[QualifiedName, EndpointSlice] = Index(self.slices, service_of)
         self.stores: Final[Mapping[str, Store[Any]]] = {
@@ -54,8 +55,8 @@ class Cluster:
             Reflector(client, ConfigMap, self.config_maps, selection=own),
             Reflector(client, Pod, self.pods, selection=own),
             Reflector(client, ServiceMeshPeer, self.peers, selection=own),
-            Reflector(client, ExportedServiceSet, self.exports, selection=own),
-            Reflector(client, ImportedServiceSet, self.imports, selection=own),
+            Reflector(client, FollowedExports, self.exports, selection=own),
+            Reflector(client, FollowedImports, self.imports, selection=own),
             Reflector(client, ServiceMeshMemberRoll, self.member_rolls, selection=own),
         ]
 

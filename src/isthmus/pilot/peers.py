@@ -111,7 +111,8 @@ class Peers:
 
     def _named(self, change: Change[Any]) -> None:
         """A peer or one of its sets has changed: all three bear the peer's name."""
-        self._queue.add(change.key.name)
+        if not _is_status_only(change):
+            self._queue.add(change.key.name)
 
     def _config_map_changed(self, change: Change[ConfigMap]) -> None:
         for peer in self._parts.cluster.peers.values():
@@ -284,3 +285,12 @@ class Peers:
 
     def _key(self, name: str) -> ObjectKey:
         return ObjectKey(self._mesh.namespace, name)
+
+
+def _is_status_only(change: Change[Any]) -> bool:
+    """Whether nothing is different that an administrator says: most often we have written the status ourselves."""
+    if change.old is None or change.new is None:
+        return False
+    old, new = change.old.metadata, change.new.metadata
+    same = old.uid == new.uid and old.generation == new.generation and old.annotations == new.annotations
+    return bool(same and change.old.spec == change.new.spec)

@@ -7,15 +7,13 @@ of a burst at once, then one a second for each resource, and always the last.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, Protocol
 
-import msgspec
 import structlog
-from lightkube.types import PatchType
 
-from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshPeer
+from isthmus.api import ServiceMeshPeer
+from isthmus.api.followed import FollowedExports, FollowedImports
 from isthmus.api.meta import Condition
 from isthmus.backoff import Backoff
 from isthmus.federation.conditions import (
@@ -29,65 +27,25 @@ from isthmus.federation.conditions import (
     without_peer,
 )
 from isthmus.federation.export_table import ExportTable
+from isthmus.federation.listing import Listing
 from isthmus.federation.selection import Problem, QualifiedName
 from isthmus.federation.status import from_json, to_json
-from isthmus.kube import Client, WorkQueue
-from isthmus.kube.errors import NotFound, translated
+from isthmus.kube import Client, Store, WorkQueue
+from isthmus.kube.errors import NotFound
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
+from isthmus.pilot.pace import Pace
+from isthmus.pilot.standing import Body, Key, Kind, Present, Resource, Standing, called, jsonable
 
 log = structlog.get_logger(__name__)
 
-WRITES_PER_S = 1.0
-BURST = 4.0
-"""Writes that may follow each other at once after a quiet time: a link that goes up makes three or four changes, and
-whoever has just created the resource is waiting for the last."""
-REST_S = 0.1
-REST_PER_SERVICE_S = 0.001
-"""How long a status is left alone after a look, and how much longer for each service that it lists: reading, comparing
-and writing ten thousand takes most of a second, and must not be most of what a control plane does as they change."""
-Kind = type[ServiceMeshPeer] | type[ExportedServiceSet] | type[ImportedServiceSet]
-Resource = ServiceMeshPeer | ExportedServiceSet | ImportedServiceSet
-_Key = tuple[Kind, str]
-
-
-@dataclass(slots=True)
-class _Pace:
-    """How many writes one resource may still have at once; 0 <= tokens <= BURST."""
-
-    tokens: float = BURST
-    seen_at: float = 0.0
-    rests_until: float = 0.0
-
-    def wait_s(self, now: float) -> float:
-        """Seconds until the next look, and write, may be made; 0 if it may be now."""
-        self.tokens = min(BURST, self.tokens + (now - self.seen_at) * WRITES_PER_S)
-        self.seen_at = now
-        return max(0.0, (1.0 - self.tokens) / WRITES_PER_S, self.rests_until - now)
-
-    def written(self) -> None:
-        """A write was made."""
-        self.tokens = max(0.0, self.tokens - 1.0)
-
-    def looked(self, now: float, *, services: int) -> None:
-        """The status was looked at, which lists so many services."""
-        self.rests_until = now + REST_S + services * REST_PER_SERVICE_S
-
-
-@dataclass(frozen=True, slots=True)
-class _Present:
-    """The status as it stands in the cluster: as JSON, and its conditions."""
-
-    stored: dict[str, Any]
-    conditions: Sequence[Condition]
-
-    def without(self, type_: str) -> "_Present":
-        """The same without the condition of that type."""
-        return _Present(self.stored, [each for each in self.conditions if each.type != type_])
-
 
 class Facts(Protocol):
-    """What the status is made of, besides links and exports."""
+    """What the status is made of, besides links and exports; and the resources themselves."""
+
+    peers: Store[ServiceMeshPeer]
+    exports: Store[FollowedExports]
+    imports: Store[FollowedImports]
 
     def own_pods(self) -> Collection[str]:
         """The names of all pods of the control plane's namespace."""
@@ -110,31 +68,37 @@ class StatusWriter:
         exports: Mapping[str, ExportTable],
     ) -> None:
         """``links`` and ``exports`` are those of all peers by name, live."""
-        self._client = client
+        self._standing = Standing(client, namespace=namespace)
         self._facts = facts
         self._leadership = leadership
-        self._namespace = namespace
         self._links = links
         self._exports = exports
-        self._generations: dict[_Key, int | None] = {}
-        self._pace: dict[_Key, _Pace] = {}
+        self._generations: dict[Key, int | None] = {}
+        self._pace: dict[Key, Pace] = {}
         self.writes: Counter[str] = Counter()
         """How often the status of a resource was written, by kind."""
-        self._queue: WorkQueue[_Key] = WorkQueue("status", backoff=Backoff(first_s=0.05, longest_s=5.0))
-        self._bodies: dict[Kind, Callable[[str, _Present], dict[str, Any] | None]] = {
+        self._queue: WorkQueue[Key] = WorkQueue("status", backoff=Backoff(first_s=0.05, longest_s=5.0))
+        self._bodies: dict[Kind, Callable[[str, Present], Body | None]] = {
             ServiceMeshPeer: self._peer,
-            ExportedServiceSet: self._exported,
-            ImportedServiceSet: self._imported,
+            FollowedExports: self._exported,
+            FollowedImports: self._imported,
+        }
+        self._stores: dict[Kind, Store[Any]] = {
+            ServiceMeshPeer: facts.peers,
+            FollowedExports: facts.exports,
+            FollowedImports: facts.imports,
         }
         leadership.subscribe(self._lead_changed)
 
     @property
-    def queue(self) -> WorkQueue[_Key]:
+    def queue(self) -> WorkQueue[Key]:
         """What waits to be looked at."""
         return self._queue
 
     async def run(self) -> NoReturn:
         """Write until cancelled."""
+        for kind, store in self._stores.items():
+            self._standing.follow(kind, store, self._resource_changed)
         await self._queue.run(self._write, workers=4)
 
     def peer_changed(self, peer: str) -> None:
@@ -143,8 +107,8 @@ class StatusWriter:
 
     def sets_changed(self, peer: str) -> None:
         """Other services are exported to this peer, imported from it, or on offer."""
-        self._queue.add((ExportedServiceSet, peer))
-        self._queue.add((ImportedServiceSet, peer))
+        self._queue.add((FollowedExports, peer))
+        self._queue.add((FollowedImports, peer))
 
     def looked_at(self, name: str, *resources: Resource | None) -> None:
         """What is served now is made from these resources of that name."""
@@ -158,48 +122,47 @@ class StatusWriter:
             for name in self._links:
                 self.peer_changed(name)
 
+    def _resource_changed(self, key: Key) -> None:
+        """Someone else has written the resource, maybe its status; what was never looked at has none of ours."""
+        if key in self._generations or (key[0] is ServiceMeshPeer and key[1] in self._links):
+            self._queue.add(key)
+
     def _lead_changed(self) -> None:
         if self._leadership.is_leading:
-            peers: set[_Key] = {(ServiceMeshPeer, name) for name in self._links}
+            peers: set[Key] = {(ServiceMeshPeer, name) for name in self._links}
             for key in peers | self._generations.keys():
                 self._queue.add(key)
 
-    async def _write(self, key: _Key) -> timedelta | None:
-        pace = self._pace.setdefault(key, _Pace())
+    async def _write(self, key: Key) -> timedelta | None:
+        pace = self._pace.setdefault(key, Pace())
         wait_s = pace.wait_s(asyncio.get_running_loop().time())
         if wait_s > 0:
             return timedelta(seconds=wait_s)
-        kind, name = key
         try:
-            services = await self._patch(kind, name)
-            pace.looked(asyncio.get_running_loop().time(), services=services)
+            services = await self._bring(key, pace)
         except NotFound:
             self._pace.pop(key, None)
+        else:
+            pace.looked(asyncio.get_running_loop().time(), services=services)
         return None
 
-    async def _patch(self, kind: Kind, name: str) -> int:
-        """Read, merge, write; a write in between makes the API server refuse ours, and the queue tries again.
+    async def _bring(self, key: Key, pace: Pace) -> int:
+        """Bring a status up to what it should be; return how many services it lists.
 
-        Returns how many services the status lists.
+        A write of someone else in between makes the API server refuse ours, and the queue tries again.
         """
-        with translated(f"read {kind.__name__} {self._namespace}/{name}"):
-            current = await self._client.api.get(kind, name, namespace=self._namespace)
-        present = current.status
-        stored = _jsonable(present) if present is not None else {}
-        conditions = present.conditions if present is not None else ()
-        body = self._bodies[kind](name, _Present(stored, conditions))
-        if body is None or all(stored.get(field) == value for field, value in body.items()):
-            return _listed(body)
-        patch = {"metadata": {"resourceVersion": current.metadata.resourceVersion}, "status": body}
-        self._pace.setdefault((kind, name), _Pace()).written()
-        with translated(f"write the status of {kind.__name__} {self._namespace}/{name}"):
-            await self._client.api.patch(
-                kind.Status, name, patch, namespace=self._namespace, patch_type=PatchType.MERGE
-            )
-        self.writes[kind.__name__] += 1
-        return _listed(body)
+        kind, name = key
+        present = self._standing.of(key)
+        body = self._bodies[kind](name, present) if present is not None else None
+        if present is None or body is None:
+            return 0
+        if not self._standing.is_so(key, present, body):
+            pace.written()
+            await self._standing.write(key, body)
+            self.writes[called(kind)] += 1
+        return sum(len(value) for value in body.values() if isinstance(value, Listing))
 
-    def _peer(self, name: str, present: _Present) -> dict[str, Any] | None:
+    def _peer(self, name: str, present: Present) -> Body | None:
         link = self._links.get(name)
         if link is None:
             return None
@@ -215,17 +178,17 @@ class StatusWriter:
             **self._conditions((ServiceMeshPeer, name), present, [accepted(problems)]),
         }
 
-    def _exported(self, name: str, present: _Present) -> dict[str, Any] | None:
+    def _exported(self, name: str, present: Present) -> Body | None:
         if not self._leadership.is_leading:
             return None
         table = self._exports.get(name)
         problems = [*self._peer_problems("ExportedServiceSet", name), *(export_problems(table) if table else ())]
         return {
-            "exportedServices": _jsonable(table.status() if table is not None else ()),
-            **self._conditions((ExportedServiceSet, name), present, [accepted(problems)]),
+            "exportedServices": table.listing if table is not None else Listing(),
+            **self._conditions((FollowedExports, name), present, [accepted(problems)]),
         }
 
-    def _imported(self, name: str, present: _Present) -> dict[str, Any] | None:
+    def _imported(self, name: str, present: Present) -> Body | None:
         if not self._leadership.is_leading:
             return None
         link = self._links.get(name)
@@ -237,8 +200,8 @@ class StatusWriter:
         if link is None:  # there is no peer of which anything could be old
             present = present.without(UP_TO_DATE)
         return {
-            "importedServices": _jsonable(link.imports.status() if link is not None else ()),
-            **self._conditions((ImportedServiceSet, name), present, conditions),
+            "importedServices": link.imports.listing if link is not None else Listing(),
+            **self._conditions((FollowedImports, name), present, conditions),
         }
 
     def _peer_problems(self, kind: str, name: str) -> list[Problem]:
@@ -247,16 +210,7 @@ class StatusWriter:
             return [without_peer(kind, name)]
         return [refused_peer(kind, name)] if link.refusal is not None else []
 
-    def _conditions(self, key: _Key, present: _Present, found: Sequence[Condition]) -> dict[str, Any]:
+    def _conditions(self, key: Key, present: Present, found: Sequence[Condition]) -> dict[str, Any]:
         generation = self._generations.get(key)
         conditions = settled(present.conditions, found, generation=generation, now=datetime.now(UTC))
-        return {"conditions": _jsonable(conditions), "observedGeneration": generation}
-
-
-def _listed(body: Mapping[str, Any] | None) -> int:
-    return sum(len((body or {}).get(each, ())) for each in ("exportedServices", "importedServices"))
-
-
-def _jsonable(value: object) -> Any:
-    """The value as it stands in JSON: lists for tuples, texts for times."""
-    return msgspec.json.decode(msgspec.json.encode(value))
+        return {"conditions": jsonable(conditions), "observedGeneration": generation}
