@@ -24,8 +24,8 @@ from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.core_v1 import Pod, Secret
 from lightkube.types import PatchType
 
-from isthmus.discovery import client_context
 from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain
+from isthmus.mutual_tls import client_context
 
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parents[1]

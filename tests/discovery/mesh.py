@@ -11,10 +11,10 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.discovery import DiscoveryServer, ExportFeed, ForbiddenError, Route, Tally, UnknownPeerError
-from isthmus.discovery.tls import client_context, server_context
 from isthmus.federation.messages import LinkView, ServiceMessage, ServicePort
 from isthmus.federation.plan import Endpoint
 from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain, X509Svid
+from isthmus.mutual_tls import client_context, server_context
 
 DOMAIN: Final = TrustDomain("red-mesh.local")
 HOST: Final = "127.77.0.1"

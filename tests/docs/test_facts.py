@@ -65,7 +65,14 @@ def test_every_port_is_described() -> None:
     """The architecture names every port that a process listens on."""
     of_pilot = [value for name, value in vars(settings).items() if name.endswith("_PORT")]
     defaults = {field.name: field.default for field in GatewaySettings.__dataclass_fields__.values()}
-    of_gateways = [defaults["ready_port"], defaults["stats_port"], plan.SERVICE_PORT, ports.FIRST_PORT, ports.LAST_PORT]
+    of_gateways = [
+        defaults["agent_port"],
+        defaults["ready_port"],
+        defaults["stats_port"],
+        plan.SERVICE_PORT,
+        ports.FIRST_PORT,
+        ports.LAST_PORT,
+    ]
     assert [port for port in (*of_pilot, *of_gateways) if str(port) not in ARCHITECTURE] == []
 
 

@@ -10,11 +10,16 @@ from pathlib import Path
 import httpx2
 import pytest
 from tests.ca.naming import one_name
-from tests.ca.serving import RED, Mesh, moment
-from tests.gateway.pod import CLIENT, Connection, Pilot, Pod, alive, get, hello, running_pod, until
+from tests.ca.serving import EGRESS, RED, Mesh, moment
+from tests.ca.serving import PILOT as PILOT_ID
+from tests.gateway.pod import CLIENT, PORT, Connection, Pilot, Pod, alive, get, hello, running_pod, until
 
 from isthmus.envoy import message
-from isthmus.identity import Authority
+from isthmus.federation.findings import Fault, Step
+from isthmus.federation.plan import Endpoint
+from isthmus.identity import Authority, SpiffeId, TrustBundle
+from isthmus.mutual_tls import client_context
+from isthmus.probe import AGENT_PORT, AgentError, GatewayAgent, ProbeClient, ProbeOrder
 
 pytestmark = [pytest.mark.envoy, pytest.mark.slow]
 
@@ -62,6 +67,40 @@ async def test_a_pod_gets_its_certificate_and_serves() -> None:
         assert metadata["POD_IP"] == POD
         assert metadata["GATEWAY"] == "egress-green-mesh"
         assert sources_of_connections_to(PILOT, pilot.xds_port) == {POD}
+
+
+async def test_the_pilot_has_a_pod_try_the_way_to_a_peer() -> None:
+    """The agent takes an order from the pilot alone, and calls from its own address as its own identity."""
+    async with pilot_with_listener().serve() as pilot, running_pod(pilot, POD) as pod:
+        await pod.wait_ready()
+        order = ProbeOrder(
+            addresses=(POD,),
+            port=PORT,
+            server_name="hello",
+            trust_domain=str(RED),
+            roots=pilot.mesh.authority.root_cert_pem.decode(),
+        )
+        with pytest.raises(AgentError, match="closed the connection"):
+            await agent_client(pilot.mesh, CLIENT).probe(order)
+        (attempt,) = (await agent_client(pilot.mesh, PILOT_ID).probe(order)).attempts
+        # The listener admits one client, which is not the gateway: Envoy refuses our certificate.
+        assert (attempt.reached, attempt.fault) == (Step.TRUST, Fault.CERTIFICATE_REFUSED)
+        assert attempt.certificate is not None
+        assert attempt.certificate.uris == (str(EGRESS),)
+
+
+def agent_client(mesh: Mesh, caller: SpiffeId) -> ProbeClient:
+    """Who gives orders to the pod's agent."""
+    context = client_context(mesh.svid(caller), server_roots=TrustBundle.of(RED, mesh.authority.roots))
+    return ProbeClient(
+        GatewayAgent(
+            name="egress-green-mesh",
+            identity=EGRESS,
+            endpoints=lambda: [Endpoint(POD, AGENT_PORT)],
+            context=lambda: context,
+            local_address=PILOT,
+        )
+    )
 
 
 def sources_of_connections_to(address: str, port: int) -> set[str]:

@@ -22,10 +22,11 @@ from tests.discovery.mesh import GreenLink, behind_gateways
 from tests.kube.lab import Lab, connected, until
 
 from isthmus.api.crds import crds
-from isthmus.discovery import DiscoveryServer, ExportFeed, client_context, discovery_app, server_context
+from isthmus.discovery import DiscoveryServer, ExportFeed, discovery_app
 from isthmus.federation.messages import ServiceMessage, ServicePort
 from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain, X509Svid
 from isthmus.kube import Client
+from isthmus.mutual_tls import client_context, server_context
 from isthmus.pilot.app import run
 from isthmus.pilot.settings import DISCOVERY_PORT, MONITORING_PORT, Settings
 from isthmus.pilot.trust import load_authority

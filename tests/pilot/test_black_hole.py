@@ -10,8 +10,9 @@ from tests.discovery.mesh import GreenLink, behind_gateways
 from tests.kube.lab import until
 from tests.pilot.red import EGRESS_IP, GREEN, IMPORT_ALL, AnyCaller, Red, peer, red_cluster, service
 
-from isthmus.discovery import DiscoveryServer, discovery_app, server_context
+from isthmus.discovery import DiscoveryServer, discovery_app
 from isthmus.identity import TrustBundle
+from isthmus.mutual_tls import server_context
 from isthmus.pilot.settings import DISCOVERY_PORT
 
 BEHIND_IP = "127.79.0.21"

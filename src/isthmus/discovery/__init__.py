@@ -14,7 +14,6 @@ from isthmus.discovery.feed import ExportFeed
 from isthmus.discovery.report import PeerListener
 from isthmus.discovery.server import DiscoveryServer
 from isthmus.discovery.tally import Tally
-from isthmus.discovery.tls import client_context, server_context
 
 __all__ = [
     "DiscoveryError",
@@ -30,9 +29,7 @@ __all__ = [
     "Route",
     "Tally",
     "UnknownPeerError",
-    "client_context",
     "discovery_app",
     "encode_trust_bundle",
     "parse_trust_bundle",
-    "server_context",
 ]

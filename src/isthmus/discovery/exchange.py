@@ -17,10 +17,10 @@ from typing import Final
 import h11
 
 from isthmus.discovery.errors import LinkError
-from isthmus.discovery.tls import peer_identity
 from isthmus.federation.names import VERSION_HEADER
 from isthmus.federation.plan import Endpoint
 from isthmus.identity import InvalidCertificateError, SpiffeId
+from isthmus.mutual_tls import peer_identity
 
 CONNECT_TIMEOUT_S: Final = 5.0
 HEADERS_TIMEOUT_S: Final = 15.0
@@ -46,7 +46,7 @@ class Route:
     endpoints: Callable[[], Sequence[Endpoint]]
     """Where the gateway's pods are now; asked at each call."""
     context: Callable[[], ssl.SSLContext]
-    """Our certificate and roots (``tls.client_context``); asked at each call, so that a renewed one is used."""
+    """Our certificate and roots (``mutual_tls.client_context``); asked at each call, so that a renewed one is used."""
 
     local_address: str | None = None
     """The address to call from, so that the peer can tell our pods apart; None leaves it to the system."""

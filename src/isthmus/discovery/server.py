@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from isthmus.discovery.app import ABORT_EXTENSION
-from isthmus.discovery.tls import ReplaceableContext
+from isthmus.mutual_tls import ReplaceableContext
 
 log = structlog.get_logger(__name__)
 

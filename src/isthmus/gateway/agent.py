@@ -14,6 +14,7 @@ from pathlib import Path
 
 from isthmus.ca import CertificateClient, channel_target
 from isthmus.gateway.admin import Admin, AdminError
+from isthmus.gateway.agent_server import AgentServer
 from isthmus.gateway.bootstrap import Sockets, bootstrap, bootstrap_json
 from isthmus.gateway.envoy_process import EnvoyProcess, envoy_command
 from isthmus.gateway.renewal import Renewal, utc_now
@@ -37,7 +38,8 @@ class Agent:
         self._secrets = LocalSecrets()
         self._roots: TrustBundle | None = None
         self._client = certificate_client(settings)
-        self._renewal = Renewal(self._request, self._secrets.set_certificate)
+        self._server = AgentServer(settings)
+        self._renewal = Renewal(self._request, self._certificate_changed)
 
     async def run(self) -> None:
         """Run the gateway until cancelled; Envoy has drained and ended when this returns.
@@ -55,6 +57,7 @@ class Agent:
             root_file = RootFile(self._settings.root_path, self._settings.trust_domain, self._root_changed)
             tasks.create_task(root_file.run(), name="follow the roots")
             tasks.create_task(self._renewal.run(), name="renew the certificate")
+            tasks.create_task(self._server.run(), name="take orders")
             tasks.create_task(self._run_envoy(envoy), name="run envoy")
 
     def _envoy(self, directory: Path, admin: Admin) -> EnvoyProcess:
@@ -76,8 +79,13 @@ class Agent:
     async def _request(self) -> X509Svid:
         return await self._client.request_svid(self._settings.identity, now=utc_now())
 
+    def _certificate_changed(self, svid: X509Svid) -> None:
+        self._secrets.set_certificate(svid)
+        self._server.set_certificate(svid)
+
     def _root_changed(self, bundle: TrustBundle) -> None:
         self._secrets.set_root(bundle)
+        self._server.set_roots(bundle)
         if self._roots is not None:
             # Other roots mean another issuer, most likely: a certificate of the old one may soon not be accepted.
             self._renewal.renew_now()

@@ -61,6 +61,7 @@ class GatewaySettings:
     """Names are resolved here instead of by the machine's own configuration."""
     ca_port: int = 15012
     xds_port: int = 15011
+    agent_port: int = 15020
     ready_port: int = 15021
     stats_port: int = 15090
     concurrency: int = 2

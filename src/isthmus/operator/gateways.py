@@ -23,7 +23,13 @@ from isthmus.operator.mesh import NAME, PART_OF, Mesh, PeerGateway, Role
 
 SERVICE_PORT = 15443
 DISCOVERY_PORT = 8188
-PORTS = {"tls": SERVICE_PORT, "discovery": DISCOVERY_PORT, "status-port": 15021, "http-envoy-prom": 15090}
+PORTS = {
+    "tls": SERVICE_PORT,
+    "discovery": DISCOVERY_PORT,
+    "agent": 15020,
+    "status-port": 15021,
+    "http-envoy-prom": 15090,
+}
 
 TOKENS = "/var/run/secrets/tokens"
 TOKEN = "istio-token"  # noqa: S105 -- a file

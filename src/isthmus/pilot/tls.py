@@ -2,8 +2,8 @@
 
 import ssl
 
-from isthmus.discovery import client_context, server_context
 from isthmus.identity import TrustBundle, X509Svid
+from isthmus.mutual_tls import client_context, server_context
 from isthmus.pilot.trust import OwnIdentity
 
 

@@ -1,12 +1,13 @@
-"""Mutual TLS on the hops between the control plane and its own gateways.
+"""Mutual TLS between the processes of a mesh, and of a gateway that tries who answers at a peer.
 
-Both ends have SVIDs of the same mesh, so that a certificate proves an identity and not a host name: host names are not
-checked, SPIFFE ids are, before the first byte of a request is sent or answered. Source: SPIFFE X509-SVID §5.
+Both ends have SVIDs, so that a certificate proves an identity and not a host name: host names are not checked, SPIFFE
+ids are, before the first byte of a request is sent or answered. Source: SPIFFE X509-SVID §5.
 """
 
 import os
 import ssl
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,6 +30,29 @@ def client_context(svid: X509Svid, *, server_roots: TrustBundle) -> ssl.SSLConte
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     return _mutual(context, svid, server_roots)
+
+
+def unverifying_context(svid: X509Svid, *, alpn: Sequence[str]) -> ssl.SSLContext:
+    """TLS for a client with the certificate ``svid`` that wants to see any server's certificate, good or not.
+
+    Nothing is verified here: the caller must judge ``presented_chain`` before it sends or believes a word.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(list(alpn))
+    _present(context, svid)
+    return context
+
+
+def presented_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The certificates that the other end has sent, as DER, its own first; none of them is verified."""
+    if sys.version_info >= (3, 13):
+        return tuple(connection.get_unverified_chain())
+    # Until 3.13 only the object that an SSLObject wraps tells it; a test with intermediates runs on every version.
+    chain = connection._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001
+    return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in chain or ())
 
 
 def peer_identity(connection: ssl.SSLObject) -> SpiffeId:
@@ -74,9 +98,13 @@ def _mutual(context: ssl.SSLContext, svid: X509Svid, roots: TrustBundle) -> ssl.
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # Envoy's upstream connections end at 1.2 unless told otherwise
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=roots.pem().decode("ascii"))
+    _present(context, svid)
+    return context
+
+
+def _present(context: ssl.SSLContext, svid: X509Svid) -> None:
     with _file_in_memory(svid.key_pem + svid.chain_pem) as path:
         context.load_cert_chain(path)
-    return context
 
 
 @contextmanager
