@@ -27,7 +27,8 @@ LISTENERS: dict[str, Callable[[], list[Any]]] = {
     "ingress-of-two-peers": lambda: ingress.listeners(plans.INGRESS_OF_TWO, plans.BIND_ADDRESS),
     "egress-of-two-peers": lambda: [egress.discovery(plans.EGRESS, plans.BIND_ADDRESS)],
     "egress-of-no-peer": lambda: egress.listeners(plans.EGRESS_OF_NONE, plans.BIND_ADDRESS),
-    "imported-port": lambda: [egress.imports(16000, plans.BIND_ADDRESS)],
+    "imported-port": lambda: [egress.imports(16000, plans.BIND_ADDRESS, plans.EGRESS.imports)],
+    "imported-port-of-many": lambda: [egress.imports(16512, plans.BIND_ADDRESS, plans.EGRESS.imports)],
 }
 CLUSTERS: dict[str, Callable[[], list[Any]]] = {
     "cluster-pilot": lambda: [cluster.pilot(plans.CONTROL_PLANE)],

@@ -22,6 +22,7 @@ from tests.pilot.envoy_client import EnvoyClient
 from isthmus.api.exports import ExportRule
 from isthmus.api.selectors import NameSelector
 from isthmus.envoy import cluster, message
+from isthmus.envoy.egress import BLOCKS_OF_CHAINS, PORTS_OF_A_BLOCK
 from isthmus.federation.export_table import ExportChange, ExportTable
 from isthmus.federation.exports import ExportRules, LocalPort, LocalService
 from isthmus.federation.names import exported_hostname, outbound_sni
@@ -182,17 +183,34 @@ def test_a_gateway_cannot_be_both() -> None:
 def test_imports_share_listeners_by_blocks() -> None:
     """A listener comes with the first import of its block of ports, is not sent again, and goes with the last."""
     gateways = World().gateways()
-    envoy, egress = connect(gateways, "out", "import|16001"), gateways.egress("out")
+    first, second = OF_MANY, OF_MANY + 1
+    envoy, egress = connect(gateways, "out", f"import|{second}"), gateways.egress("out")
     gateways.plan([peer("red")])
-    egress.put_import(imported(16000, "red"))
-    listener = envoy.synced()[message.LISTENER]["imports|16000"]
-    assert "import|16001" not in envoy.held[message.CLUSTER]
-    egress.put_import(imported(16001, "red"))
-    egress.remove_import(16000)
-    assert envoy.synced()[message.LISTENER]["imports|16000"] is listener
-    assert "import|16001" in envoy.held[message.CLUSTER]
-    egress.remove_import(16001)
+    egress.put_import(imported(first, "red"))
+    listener = envoy.synced()[message.LISTENER][f"imports|{first}"]
+    assert f"import|{second}" not in envoy.held[message.CLUSTER]
+    egress.put_import(imported(second, "red"))
+    egress.remove_import(first)
+    assert envoy.synced()[message.LISTENER][f"imports|{first}"] is listener
+    assert f"import|{second}" in envoy.held[message.CLUSTER]
+    egress.remove_import(second)
     assert set(envoy.synced()[message.LISTENER]) == {"discovery"}
+
+
+def test_the_listener_of_the_first_imports_tells_when_a_right_is_gone() -> None:
+    """Each import of the first blocks, and each loss of trust in its peer, makes their listener another; the ports of
+    a service or who may answer for it do not."""
+    gateways = World().gateways()
+    envoy, egress = connect(gateways, "out"), gateways.egress("out")
+    gateways.plan([peer("red")])
+    seen = []
+    one = imported(16000, "red")
+    for port in (one, replace(one, servers=()), replace(one, trusted_as="2"), imported(16001, "red")):
+        egress.put_import(port)
+        seen.append(envoy.synced()[message.LISTENER]["imports|16000"])
+    egress.remove_import(16001)
+    seen.append(envoy.synced()[message.LISTENER]["imports|16000"])
+    assert [seen.index(each) for each in seen] == [0, 0, 2, 3, 2]
 
 
 def test_tables_of_pods_that_are_gone_are_forgotten() -> None:
@@ -266,7 +284,9 @@ MESHES = st.sampled_from(["red", "blue"])
 GATEWAYS = ("in", "out", "both")
 SERVICES = st.sampled_from(["ratings", "reviews"])
 PORTS = (9080, 9081)
-GATEWAY_PORTS = (16000, 16064)
+OF_MANY = 16000 + BLOCKS_OF_CHAINS * PORTS_OF_A_BLOCK
+"""The first gateway port without a filter chain of its own."""
+GATEWAY_PORTS = (16000, OF_MANY)
 ON_DEMAND = [
     *(f"import|{port}" for port in GATEWAY_PORTS),
     *(

@@ -28,7 +28,7 @@ KEEPALIVE = [
 is noticed after 30 s, as vanished upstreams are (``cluster``)."""
 
 
-def on_demand_proxy(*, stat_prefix: str, cluster: str, access_log: Sequence[dict[str, Any]]) -> Any:
+def on_demand_proxy(*, stat_prefix: str, cluster: str, access_log: Sequence[dict[str, Any]] = ()) -> Any:
     """A ``TcpProxy`` whose cluster is made when it is first called.
 
     No idle time-out: a database connection may be silent for days, and Envoy would cut it after an hour. That its ends

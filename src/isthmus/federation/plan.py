@@ -95,6 +95,14 @@ class ImportedPort:
     service_port: int
     servers: tuple[SpiffeId, ...]
     """Who may answer: the peer's ingress gateways, as the service's message names them."""
+    trusted_as: str = ""
+    """As in ``AdmittedPeer``, of the peer that answers."""
+
+    @property
+    def right(self) -> str:
+        """What a connection through the port rests on, as a digest: with another one it must not go on."""
+        parts = (self.peer, self.hostname, self.service_port, self.trusted_as)
+        return hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,12 +35,15 @@ class Workload:
     imported: Import
     ports: tuple[WorkloadPort, ...]
 
-    def gateway_ports(self, trust_domain: TrustDomain) -> tuple[ImportedPort, ...]:
-        """What the egress gateway has to do for it; nothing where no identity of the peer may answer (fail closed)."""
+    def gateway_ports(self, trust_domain: TrustDomain, *, trusted_as: str = "") -> tuple[ImportedPort, ...]:
+        """What the egress gateway has to do for it; nothing where no identity of the peer may answer (fail closed).
+
+        ``trusted_as`` is that of the peer's configuration.
+        """
         servers = servers_of(self.imported, trust_domain)
         message = self.imported.service
         return tuple(
-            ImportedPort(port.gateway_port, self.imported.peer, message.hostname, port.port, servers)
+            ImportedPort(port.gateway_port, self.imported.peer, message.hostname, port.port, servers, trusted_as)
             for port in self.ports
             if servers
         )

@@ -185,9 +185,8 @@ class Egress:
         if self._pods.role is not self:
             return
         self._pods.invalidate(message.CLUSTER, [cluster.import_cluster_name(port.gateway_port)])
-        if before is None and self._blocks[block] == 1:
-            for bind_address, table in self._pods.items():
-                table.put(message.LISTENER, resource(egress.imports(block, bind_address)))
+        if egress.has_chains(block) or (before is None and self._blocks[block] == 1):
+            self._put_listener(block)
 
     def remove_import(self, gateway_port: int) -> None:
         """An imported port is there no longer."""
@@ -201,6 +200,12 @@ class Egress:
         if not self._blocks[block]:
             for table in self._pods.tables():
                 table.remove(message.LISTENER, egress.block_name(block))
+        elif egress.has_chains(block):
+            self._put_listener(block)
+
+    def _put_listener(self, block: int) -> None:
+        for bind_address, table in self._pods.items():
+            table.put(message.LISTENER, resource(egress.imports(block, bind_address, self._imports)))
 
     def fill(self, table: ResourceTable, bind_address: str) -> None:
         peers = self._plan.peers
@@ -208,7 +213,7 @@ class Egress:
             message.SECRET, [resource(secret.trust_secret(tls.bundle_name(peer.name), [peer.bundle])) for peer in peers]
         )
         table.replace(message.CLUSTER, [resource(cluster.discovery(peer)) for peer in peers])
-        listeners = [egress.imports(block, bind_address) for block in sorted(+self._blocks)]
+        listeners = [egress.imports(block, bind_address, self._imports) for block in sorted(+self._blocks)]
         table.replace(message.LISTENER, map(resource, [egress.discovery(self._plan, bind_address), *listeners]))
 
     def on_demand(self, type_url: str, name: str) -> Resource | None:

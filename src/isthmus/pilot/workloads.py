@@ -184,7 +184,8 @@ class Workloads:
             return before
         if link.config is None:
             return _Made(made, "", ())
-        return _Made(made, link.config.egress, made.gateway_ports(link.config.remote.bundle.trust_domain))
+        trust_domain, trusted_as = link.config.remote.bundle.trust_domain, link.config.trusted_as
+        return _Made(made, link.config.egress, made.gateway_ports(trust_domain, trusted_as=trusted_as))
 
     def _holds_ports(self, imported: Import) -> bool:
         held = self._book.held()
