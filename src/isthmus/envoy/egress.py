@@ -15,7 +15,7 @@ from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import IMPORT_PREFIX, METADATA, discovery_cluster_name
 from isthmus.envoy.http import connection_manager, discovery_route, exact_header, http_filter
 from isthmus.envoy.ingress import HANDSHAKE_TIMEOUT, TLS_INSPECTOR, admit_only
-from isthmus.envoy.message import packed, socket_address
+from isthmus.envoy.message import packed, seconds, socket_address
 from isthmus.envoy.tcp import KEEPALIVE, cluster_named, on_demand_proxy
 from isthmus.federation.names import VERSION_HEADER
 from isthmus.federation.plan import DISCOVERY_PORT, EgressPlan, ImportedPort, RemotePeer
@@ -27,6 +27,9 @@ cost 50 MB rather than 300; a gateway with one import listens on 63 ports that l
 BLOCKS_OF_CHAINS = 8
 """Blocks, from the first, in which each port has a filter chain of its own, so that what is open through one import can
 be closed without touching the others. A chain costs Envoy 11 kB: 6 MB for these, 100 MB for ten thousand imports."""
+
+CONNECT_ATTEMPTS = 4
+"""Addresses of a peer that a call tries, one after the other, until one can be connected to."""
 
 
 def listeners(plan: EgressPlan, bind_address: str) -> list[Any]:
@@ -92,7 +95,7 @@ _TO_IMPORT = [
     {"name": f"envoy.filters.network.{name}", "typed_config": packed(config)}
     for name, config in {
         "set_filter_state": cluster_named(f"{IMPORT_PREFIX}%DOWNSTREAM_LOCAL_PORT%"),
-        "tcp_proxy": on_demand_proxy(stat_prefix="imports", cluster="unset"),
+        "tcp_proxy": on_demand_proxy(stat_prefix="imports", cluster="unset", connect_attempts=CONNECT_ATTEMPTS),
     }.items()
 ]
 
@@ -126,6 +129,13 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
     )
 
 
+_TRY_NEXT_ADDRESS = {
+    "retry_on": "connect-failure",
+    "num_retries": {"value": CONNECT_ATTEMPTS - 1},
+    "retry_back_off": {"base_interval": seconds(0.025), "max_interval": seconds(0.1)},
+}
+
+
 def _routes(peers: tuple[RemotePeer, ...]) -> list[dict[str, Any]]:
     """The paths of discovery, told apart by the headers; a call with any other value of them gets 404."""
     return [
@@ -139,6 +149,7 @@ def _routes(peers: tuple[RemotePeer, ...]) -> list[dict[str, Any]]:
                 exact_header(VERSION_HEADER, peer.version),
             ],
             host_rewrite_literal=peer.discovery_name,
+            retry_policy=_TRY_NEXT_ADDRESS,
         )
         for peer in sorted(peers, key=lambda peer: peer.name)
         for path in ("/v1/watch", "/v1/services/", "/v1/peer", "/v1/trustbundle")

@@ -28,8 +28,11 @@ KEEPALIVE = [
 is noticed after 30 s, as vanished upstreams are (``cluster``)."""
 
 
-def on_demand_proxy(*, stat_prefix: str, cluster: str, access_log: Sequence[dict[str, Any]] = ()) -> Any:
-    """A ``TcpProxy`` whose cluster is made when it is first called.
+def on_demand_proxy(
+    *, stat_prefix: str, cluster: str, access_log: Sequence[dict[str, Any]] = (), connect_attempts: int = 1
+) -> Any:
+    """A ``TcpProxy`` whose cluster is made when it is first called; connecting is tried that often, each at the next
+    endpoint.
 
     No idle time-out: a database connection may be silent for days, and Envoy would cut it after an hour. That its ends
     are still there is for keepalive to tell, on both sides.
@@ -40,6 +43,7 @@ def on_demand_proxy(*, stat_prefix: str, cluster: str, access_log: Sequence[dict
         on_demand=ON_DEMAND,
         idle_timeout=seconds(0),
         access_log=access_log,
+        max_connect_attempts=None if connect_attempts == 1 else {"value": connect_attempts},
     )
 
 

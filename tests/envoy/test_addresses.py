@@ -1,0 +1,154 @@
+"""Several addresses of a peer, in real Envoys: all are used, and those that do not answer cost little.
+
+They are relays to the peer's ingress gateway at another port, as NodePorts are.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from tests.envoy.test_data_path import (
+    EGRESS,
+    INGRESS,
+    Federation,
+    client_context,
+    discover,
+    echo_pilot,
+    federation,
+    request,
+    right_headers,
+    wait_served,
+)
+
+from isthmus.federation.plan import Endpoint, RemotePeer
+
+pytestmark = [pytest.mark.envoy, pytest.mark.slow]
+__all__ = ["federation"]
+GOOD, BAD, WORSE = "127.77.0.11", "127.77.0.12", "127.77.0.13"
+SERVICES, DISCOVERY = 31443, 31188
+
+
+@dataclass
+class Relay:
+    """An address of the peer, and how often it was called."""
+
+    calls: int = 0
+
+    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.calls += 1
+        port = 15443 if writer.get_extra_info("sockname")[1] == SERVICES else 8188
+        with contextlib.suppress(OSError):
+            upstream_reader, upstream_writer = await asyncio.open_connection(INGRESS, port)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_copy(reader, upstream_writer))
+                tasks.create_task(_copy(upstream_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@asynccontextmanager
+async def relay(host: str) -> AsyncIterator[Relay]:
+    built = Relay()
+    async with (
+        await asyncio.start_server(built.relay, host, SERVICES),
+        await asyncio.start_server(built.relay, host, DISCOVERY),
+    ):
+        yield built
+
+
+@contextmanager
+def black_hole(host: str, port: int) -> Iterator[None]:
+    """An address that takes no connection and refuses none: its backlog is full, and packets to it are dropped."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(0)
+        for _ in range(4):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((host, port))
+        yield
+
+
+def at(federation: Federation, *hosts: str) -> RemotePeer:
+    """The peer, at these addresses."""
+    return replace(
+        federation.peer(),
+        services=tuple(Endpoint(host, SERVICES) for host in hosts),
+        discovery=tuple(Endpoint(host, DISCOVERY) for host in hosts),
+    )
+
+
+async def timed(port: int = 20001) -> tuple[bytes, float]:
+    start = asyncio.get_running_loop().time()
+    answer = await request(EGRESS, port)
+    return answer, asyncio.get_running_loop().time() - start
+
+
+async def test_all_addresses_are_used(federation: Federation) -> None:
+    """Each address of a peer gets its share of the calls."""
+    async with relay(GOOD) as good, relay(BAD) as other:
+        federation.connect(at(federation, GOOD, BAD))
+        await wait_served()
+        for _ in range(10):
+            assert (await request(EGRESS, 20001)).endswith(b"five")
+        assert good.calls >= 4
+        assert other.calls >= 4
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refused", "black hole"])
+async def test_a_dead_address_takes_no_calls(federation: Federation, is_silent: bool) -> None:
+    """Each call is answered whatever the other addresses do: the first that meets a dead one goes on to the next, and
+    from then on it is left out, though two of three are dead; when one lives again, it gets calls again."""
+    holes = contextlib.ExitStack()
+    for host in (BAD, WORSE) if is_silent else ():
+        holes.enter_context(black_hole(host, SERVICES))
+    async with relay(GOOD):
+        federation.connect(at(federation, GOOD, BAD, WORSE))
+        await wait_served(EGRESS, 20001)
+        with holes:
+            found = [await timed() for _ in range(12)]
+            assert all(answer.endswith(b"five") for answer, _ in found)
+            assert sum(took for _, took in found) < (7 if is_silent else 2)
+            assert max(took for _, took in found[-6:]) < 0.5
+        async with relay(BAD) as healed, asyncio.timeout(25):
+            while not healed.calls:
+                assert (await request(EGRESS, 20001)).endswith(b"five")
+                await asyncio.sleep(0.2)
+
+
+async def test_when_all_were_dead_the_first_that_lives_is_called(federation: Federation) -> None:
+    """Addresses that are all left out are all tried, so the peer is reached as soon as any of them is back."""
+    federation.connect(at(federation, GOOD, BAD))
+    for _ in range(4):
+        assert await request(EGRESS, 20001) == b""
+    async with relay(BAD), asyncio.timeout(3):
+        while not (await request(EGRESS, 20001)).endswith(b"five"):
+            await asyncio.sleep(0.1)
+
+
+async def test_discovery_goes_by_addresses_that_live(federation: Federation, folder: Path) -> None:
+    """Discovery calls are answered while one of three addresses lives."""
+    await wait_served()
+    pilot = client_context(federation.red, "istiod", folder)
+    peer = at(federation, BAD, GOOD, WORSE)
+    headers = {**right_headers(federation), "isthmus_peer_version": peer.version}
+    async with relay(GOOD), await echo_pilot(federation.green, folder):
+        federation.connect(peer)
+        async with asyncio.timeout(10):
+            while (await discover(pilot, EGRESS, "/v1/watch", **headers))[0] == 404:
+                await asyncio.sleep(0.05)
+        statuses = [(await discover(pilot, EGRESS, "/v1/watch", **headers))[0] for _ in range(6)]
+        assert statuses == [200] * 6
