@@ -16,6 +16,7 @@ import grpc
 import pytest
 
 from isthmus.envoy import message, tls
+from isthmus.gateway import statistics
 from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain, X509Svid
 from isthmus.xds import AGGREGATED, SECRETS, DeltaService, Rejection, Resource, ResourceTable
 
@@ -128,6 +129,7 @@ def bootstrap(folder: Path) -> dict[str, object]:
         "admin": {"address": {"pipe": {"path": str(folder / "admin.sock")}}},
         "dynamic_resources": {"ads_config": ads, "cds_config": message.ADS, "lds_config": message.ADS},
         "static_resources": {"clusters": [pipe("xds"), pipe(tls.AGENT_CLUSTER)]},
+        "stats_config": statistics.KEPT,
     }
 
 

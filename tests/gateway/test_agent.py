@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import stat
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.ca.naming import one_name
 from tests.ca.serving import EGRESS, RED, Mesh, moment
 from tests.ca.serving import PILOT as PILOT_ID
 from tests.gateway.pod import CLIENT, PORT, Connection, Pilot, Pod, alive, get, hello, running_pod, until
+from tests.prometheus import series
 
 from isthmus.envoy import message
 from isthmus.federation.findings import Fault, Step
@@ -129,6 +131,11 @@ async def test_statistics_are_shown_and_nothing_else_of_the_admin_interface() ->
         assert status == 200
         assert 'envoy_cluster_ssl_handshake{cluster="xds-grpc"} 1' in text
         assert "envoy_server_live" in text
+        ends = series(text)[
+            "envoy_cluster_ssl_certificate_expiration_unix_time_seconds",
+            frozenset({("cluster", "xds-grpc"), ("certificate", "default")}),
+        ]
+        assert 0 < ends - time.time() <= 24 * 3600
         assert "circuit_breakers" not in text
         paths = ("/", "/config_dump", "/quitquitquit", "/stats/prometheus/../../config_dump")
         async with asyncio.TaskGroup() as tasks:

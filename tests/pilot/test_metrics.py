@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx2
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from tests.kube.lab import until
 from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, POD_IP, Red, peer, red_cluster, service, settings
 from tests.pilot.test_control_plane import EGRESS, REVIEWS, discovery, gateway
+from tests.prometheus import Series, series
 
 from isthmus.discovery import ExportFeed
 from isthmus.envoy.message import LISTENER
@@ -22,18 +22,6 @@ from isthmus.pilot.app import ControlPlane
 from isthmus.pilot.link import Link
 from isthmus.pilot.measured import MEASURED
 from isthmus.pilot.settings import MONITORING_PORT
-
-Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def series(text: str) -> Series:
-    """What a page says, by name and labels."""
-    families = text_string_to_metric_families(text)
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in families
-        for sample in family.samples
-    }
 
 
 async def scrape() -> Series:

@@ -6,7 +6,7 @@ server name asked for, as the peer wrote it) and ``import|<gateway port>``. The 
 
 import ipaddress
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
@@ -15,7 +15,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from isthmus.envoy import tls
 from isthmus.envoy.endpoint import load_assignment
 from isthmus.envoy.message import ADS, packed, seconds, struct
-from isthmus.federation.names import outbound_sni
+from isthmus.federation.names import exported_to, outbound_sni, parse_sni
 from isthmus.federation.plan import ControlPlane, Endpoint, ExportTarget, ImportedPort, RemotePeer
 
 PILOT = "pilot"
@@ -75,6 +75,14 @@ _ONE_REQUEST = http_protocol_options_pb2.HttpProtocolOptions(
 used again was checked when it was made."""
 
 
+def statistics_of(what: Literal["inbound", "outbound", "discovery"], peer: str) -> str:
+    """The name under which one kind of traffic with one peer is counted, of however many clusters.
+
+    A cluster's own statistics are some thirty series: with ten thousand imports, more than a scrape can bear.
+    """
+    return f"{what}|{peer}"
+
+
 def discovery_cluster_name(peer: RemotePeer) -> str:
     """The cluster by which discovery calls reach ``peer`` as it is described now.
 
@@ -101,6 +109,7 @@ def discovery(peer: RemotePeer) -> Any:
     validation = tls.from_peer(tls.bundle_name(peer.name))
     socket = tls.upstream(validation, sni=peer.discovery_name, alpn=tls.ALPN_OF_PEERS)
     built = _to_peer(discovery_cluster_name(peer), peer.discovery, socket)
+    built.alt_stat_name = statistics_of("discovery", peer.name)
     built.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(_ONE_REQUEST))
     return built
 
@@ -111,6 +120,7 @@ def imported(port: ImportedPort, peer: RemotePeer) -> Any:
     sni = outbound_sni(port.hostname, port.service_port)
     socket = tls.upstream(validation, sni=sni, alpn=tls.ALPN_OF_PEERS[:1])
     built = _to_peer(import_cluster_name(port.gateway_port), peer.services, socket)
+    built.alt_stat_name = statistics_of("outbound", peer.name)
     facts = {"peer": port.peer, "service": port.hostname, "port": port.service_port}
     built.metadata.filter_metadata[METADATA].CopyFrom(struct(facts))
     return built
@@ -120,7 +130,7 @@ def exported(server_name: str, target: ExportTarget) -> Any:
     """From an ingress gateway to the pods of a local service, under the server name that was asked for."""
     return cluster_pb2.Cluster(
         name=EXPORT_PREFIX + server_name,
-        alt_stat_name=f"{EXPORT_PREFIX}{target.key}",
+        alt_stat_name=statistics_of("inbound", exported_to(parse_sni(server_name).hostname) or ""),
         type=cluster_pb2.Cluster.EDS,
         eds_cluster_config={"eds_config": ADS, "service_name": target.key},
         connect_timeout=_CONNECT_TIMEOUT,

@@ -62,6 +62,7 @@ def imports(block: int, bind_address: str, imported: Mapping[int, ImportedPort])
     first, *others = (socket_address(bind_address, port) for port in _ports(block))
     return listener_pb2.Listener(
         name=block_name(block),
+        stat_prefix="imports",
         address=first,
         additional_addresses=[{"address": address} for address in others],
         socket_options=KEEPALIVE,
@@ -116,6 +117,7 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
     )
     return listener_pb2.Listener(
         name="discovery",
+        stat_prefix="discovery",
         address=socket_address(bind_address, DISCOVERY_PORT),
         listener_filters=[TLS_INSPECTOR],
         filter_chains=[

@@ -66,6 +66,7 @@ def discovery_route(
     return {
         "match": {"path": path, "headers": headers},
         "route": action,
+        "stat_prefix": peer,
         "request_headers_to_remove": [VERSION_HEADER],
         "metadata": {"filter_metadata": {"isthmus": struct({"peer": peer})}},
     }

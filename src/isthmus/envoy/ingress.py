@@ -15,7 +15,7 @@ from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb
 
 from isthmus.envoy import tls
 from isthmus.envoy.access_log import connection_log, refused_log
-from isthmus.envoy.cluster import EXPORT_PREFIX, PILOT
+from isthmus.envoy.cluster import EXPORT_PREFIX, PILOT, statistics_of
 from isthmus.envoy.http import connection_manager, discovery_route, http_filter
 from isthmus.envoy.message import packed, seconds, socket_address
 from isthmus.envoy.tcp import KEEPALIVE, cluster_named, on_demand_proxy
@@ -41,6 +41,7 @@ def listeners(plan: IngressPlan, bind_address: str) -> list[Any]:
 def _services(plan: IngressPlan, bind_address: str) -> Any:
     return listener_pb2.Listener(
         name="services",
+        stat_prefix="services",
         address=socket_address(bind_address, SERVICE_PORT),
         listener_filters=[TLS_INSPECTOR],
         socket_options=KEEPALIVE,
@@ -61,7 +62,7 @@ def _service_chain(peer: AdmittedPeer) -> dict[str, Any]:
         "transport_socket": tls.downstream(tls.from_peer(tls.bundle_name(peer.name))),
         "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
         "filters": [
-            _filter("rbac", network_rbac_pb2.RBAC(rules=admit_only([peer.client]), stat_prefix="services")),
+            _filter("rbac", network_rbac_pb2.RBAC(rules=admit_only([peer.client]), stat_prefix=_counted(peer))),
             # After what the client asks for; the pilot answers for that name or says there is none.
             _filter("set_filter_state", cluster_named(f"{EXPORT_PREFIX}%REQUESTED_SERVER_NAME%")),
             _filter("tcp_proxy", _to_service(peer)),
@@ -70,7 +71,11 @@ def _service_chain(peer: AdmittedPeer) -> dict[str, Any]:
 
 
 def _to_service(peer: AdmittedPeer) -> Any:
-    return on_demand_proxy(stat_prefix="services", cluster="unset", access_log=connection_log("inbound", peer.name))
+    return on_demand_proxy(stat_prefix=_counted(peer), cluster="unset", access_log=connection_log("inbound", peer.name))
+
+
+def _counted(peer: AdmittedPeer) -> str:
+    return statistics_of("inbound", peer.name)
 
 
 def _discovery(plan: IngressPlan, bind_address: str) -> Any:
@@ -84,6 +89,7 @@ def _discovery(plan: IngressPlan, bind_address: str) -> Any:
     )
     return listener_pb2.Listener(
         name="discovery",
+        stat_prefix="discovery",
         address=socket_address(bind_address, DISCOVERY_PORT),
         listener_filters=[TLS_INSPECTOR],
         filter_chains=[

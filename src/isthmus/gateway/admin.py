@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx2
 
 TIMEOUT_S = 2.0
+_ACTIVE = r"^listener\.(discovery|imports|services|.*_[0-9]+)\.downstream_cx_active$"
+"""By the names under which our listeners are counted (``isthmus.envoy``), or else their addresses; not the workers'."""
 
 
 class AdminError(Exception):
@@ -26,7 +28,7 @@ class Admin:
 
     async def active_connections(self) -> int:
         """Connections from downstream, over all listeners but the admin interface; raises AdminError: no answer."""
-        answer = await self._ask("GET", "/stats", params={"filter": r"^listener\..*[0-9]\.downstream_cx_active$"})
+        answer = await self._ask("GET", "/stats", params={"filter": _ACTIVE})
         return sum(int(line.rpartition(": ")[2]) for line in answer.text.splitlines())
 
     async def drain(self) -> None:

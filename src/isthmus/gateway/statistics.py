@@ -1,7 +1,7 @@
 """Which statistics a gateway's Envoy keeps, and where they are read.
 
-Source: Envoy ``envoy.config.metrics.v3.StatsConfig``. Names of clusters hold dots, so the tag that tells clusters apart
-is defined here: Envoy's own would end at the first dot.
+Source: Envoy ``envoy.config.metrics.v3.StatsConfig``. Names of clusters may hold dots, so the tags that tell them apart
+are defined here: Envoy's own would end at the first dot. docs/observability.md describes what is told.
 """
 
 from typing import Any
@@ -32,15 +32,23 @@ def listener(settings: GatewaySettings, admin_cluster: str) -> Any:
     )
 
 
-_CLUSTER_STATISTICS = (
+_OF_CLUSTERS = (
     "assignment_stale",
-    "membership_(healthy|total)",
     "ssl\\.(handshake|connection_error|session_reused|fail_verify_.*)",
     "update_(success|failure|rejected)",
     "upstream_cx_(active|connect_fail|connect_timeout|connect_ms|total|rx_bytes_total|tx_bytes_total)",
     "upstream_rq_([1-5]xx|active|timeout|total|pending_overflow|time)",
 )
-_OTHER_STATISTICS = (
+_OF_PEERS = (
+    r"inbound\|.+\.rbac\.(allowed|denied)",
+    r"vhost\.discovery\.route\..+\.upstream_rq_([1-5]xx|timeout|total)",
+)
+_OF_CONNECTIONS = (
+    r"tcp\..+\.downstream_cx_(no_route|rx_bytes_total|total|tx_bytes_total)",
+    r"tcp\..+\.on_demand_cluster_(missing|timeout)",
+)
+_OWN_CERTIFICATES = r"cluster\.xds-grpc\.ssl\.certificate\..+\.expiration_unix_time_seconds"
+_OTHERS = (
     "cluster_manager.",
     "control_plane.",
     "dns.",
@@ -52,30 +60,40 @@ _OTHER_STATISTICS = (
     "rbac.",
     "sds.",
     "server.",
-    "tcp.",
     "tls_inspector.",
 )
-# The name ends before the first part that is the name of a statistic.
-_CLUSTER_TAG = (
-    r"^cluster\.((.+?)\.)(?:internal\.|external\.)?"
-    r"(?:assignment_|bind_|membership_|ssl\.|update_|upstream_cx_|upstream_rq_)"
+
+# A name ends before the first part that is the name of a statistic.
+_STATISTIC = (
+    r"(?:internal\.|external\.)?"
+    r"(?:assignment_|bind_|downstream_|membership_|on_demand_|rbac\.|ssl\.|update_|upstream_)"
 )
-# Envoy keeps over a hundred statistics for each cluster; these are looked at. A cluster's name may hold dots.
+_TAGS = {
+    # ``outbound|green-mesh`` gives two: what kind of traffic, and with which peer.
+    "cluster": rf"^cluster\.(([^|]+?)(?:\|.+?)?\.){_STATISTIC}",
+    "peer": rf"^(?:cluster\.[^|]+\||tcp\.inbound\||inbound\||vhost\.discovery\.route\.)((.+?)\.){_STATISTIC}",
+    "direction": rf"^tcp\.((inbound|imports)(?:\|.+?)?\.){_STATISTIC}",
+    "listener": r"^listener\.((\[[^\]]*\]_\d+|[^_]+_\d+|[^.]+)\.)",
+    "certificate": r"\.ssl\.certificate(\.(.+))\.expiration_unix_time_seconds$",
+}
 KEPT: dict[str, Any] = {
     "use_all_default_tags": {"value": False},
     "stats_tags": [
-        {"tag_name": "cluster", "regex": _CLUSTER_TAG},
-        {"tag_name": "listener", "regex": r"^listener\.((\[[^\]]*\]_\d+|[^_]+_\d+|[^.]+)\.)"},
+        *({"tag_name": name, "regex": regex} for name, regex in _TAGS.items()),
         {"tag_name": "envoy.http_conn_manager_prefix"},
-        {"tag_name": "envoy.tcp_prefix"},
         {"tag_name": "envoy.response_code_class"},
     ],
     "stats_matcher": {
         "inclusion_list": {
             "patterns": [
-                *({"prefix": prefix} for prefix in _OTHER_STATISTICS),
-                *({"safe_regex": {"regex": rf"cluster\..+\.{suffix}"}} for suffix in _CLUSTER_STATISTICS),
+                *({"prefix": prefix} for prefix in _OTHERS),
+                *({"safe_regex": {"regex": regex}} for regex in (*_OF_PEERS, *_OF_CONNECTIONS, _OWN_CERTIFICATES)),
+                *({"safe_regex": {"regex": rf"cluster\..+\.{suffix}"}} for suffix in _OF_CLUSTERS),
             ]
         }
     },
 }
+"""Envoy keeps over a hundred statistics for each cluster; these are looked at.
+
+All imports from one peer, and all exports to one, are counted under one name (``envoy.cluster.statistics_of``).
+"""
