@@ -6,6 +6,7 @@ from isthmus.cli.crds import crds
 from isthmus.cli.demo import demo
 from isthmus.cli.gateway import gateway
 from isthmus.cli.lab import app as lab
+from isthmus.cli.link import LINK_EPILOG, UNLINK_EPILOG, link, unlink
 from isthmus.cli.operator import operator
 from isthmus.cli.pilot import pilot
 from isthmus.cli.preview import preview
@@ -27,9 +28,11 @@ def root() -> None:
 app.command("crds")(crds)
 app.command("demo")(demo)
 app.command("gateway")(gateway)
+app.command("link", epilog=LINK_EPILOG)(link)
 app.command("operator")(operator)
 app.command("pilot")(pilot)
 app.command("preview")(preview)
+app.command("unlink", epilog=UNLINK_EPILOG)(unlink)
 app.add_typer(lab)
 
 

@@ -158,7 +158,10 @@ class Changes:
             raise conflict(resource.group_resource, before.key.name, why)
 
     async def apply(self, resource: Resource, key: Key, wanted: Object, *, options: WriteOptions) -> Outcome:
-        """Server-side apply; makes the object when it is not there. Raises StatusError (409) for conflicts."""
+        """Server-side apply; makes the object when it is not there, unless it is meant by its uid.
+
+        Raises StatusError (409) for conflicts.
+        """
         warnings = prune(wanted, resource, options)
         name = options.api_version or resource.api_version
         manager = Manager(options.manager, "Apply", name, options.subresource)
@@ -167,6 +170,7 @@ class Changes:
         for _ in range(ATTEMPTS):
             try:
                 if self._store.state.get(key) is None and not options.subresource:
+                    _check_new(wanted, resource, key)
                     obj = applied_new(application, resource)
                     metadata(obj).setdefault("name", key.name)
                     outcome = await self.create(resource, obj, namespace=key.namespace, options=options)
@@ -218,6 +222,12 @@ def _track(new: Object, old: Object | None, resource: Resource, options: WriteOp
 
 def _name_missing(resource: Resource) -> StatusError:
     return invalid(resource.group_kind, "", [required("metadata.name", "name or generateName is required")])
+
+
+def _check_new(wanted: Object, resource: Resource, key: Key) -> None:
+    if uid := metadata(wanted).get("uid"):
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise conflict(resource.group_resource, key.name, why)
 
 
 def _released(obj: Object, resource: Resource) -> bool:

@@ -1,0 +1,176 @@
+"""Reads what a link depends on from the clusters of the meshes. Nothing is decided here, and nothing written."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from isthmus.doctor.contexts import connect, load_context
+from isthmus.doctor.linking.errors import LinkError
+from isthmus.doctor.linking.names import gateway_name, root_name
+from isthmus.doctor.linking.state import ROOT_CONFIG_MAP, ROOT_KEY, MeshState, Object, at
+from isthmus.kube import Client
+from isthmus.kube.errors import KubeError, NotFound
+
+T = TypeVar("T")
+
+MANAGER = "isthmus-link"
+"""The field manager of all that is written."""
+ABSENT = "-"
+"""Instead of a context: the mesh is gone, or out of reach, and is only to be forgotten by the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshAsked:
+    """A mesh as the administrator names it. ``namespace``: empty for the one that it is found in."""
+
+    name: str
+    namespace: str
+    context: str | None
+
+    @property
+    def where(self) -> str:
+        return f"context {self.context}" if self.context else "the current context"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A mesh that was asked for, the connection to its cluster, and the address of that cluster's API server."""
+
+    asked: MeshAsked
+    client: Client
+    server: str
+
+
+def meshes_asked(meshes: Sequence[str], contexts: Sequence[str]) -> list[MeshAsked]:
+    """Put ``MESH`` or ``NAMESPACE/MESH`` and contexts together: one context for each mesh, or one, or none, for all.
+
+    Raises LinkError: the numbers do not fit.
+    """
+    if len(contexts) not in {0, 1, len(meshes)}:
+        listed = f"{len(meshes)} meshes ({', '.join(meshes)}) and {len(contexts)} contexts ({', '.join(contexts)})"
+        raise LinkError([f"{listed}: expected a context for each mesh, or one for all of them"])
+    chosen = contexts if len(contexts) == len(meshes) else [*contexts, None][:1] * len(meshes)
+    split = [mesh.rpartition("/") for mesh in meshes]
+    return [MeshAsked(name, namespace, context) for (namespace, _, name), context in zip(split, chosen, strict=True)]
+
+
+@asynccontextmanager
+async def connected(asked: Iterable[MeshAsked], kubeconfig: Path | None) -> AsyncIterator[list[Site]]:
+    """Connect to the cluster of each mesh that has one. Raises ContextError before anything is asked of any."""
+    async with AsyncExitStack() as stack:
+        sites: dict[str | None, tuple[Client, str]] = {}
+        reachable = [mesh for mesh in asked if mesh.context != ABSENT]
+        for context in dict.fromkeys(mesh.context for mesh in reachable):
+            config = await asyncio.to_thread(load_context, context, kubeconfig)
+            client = await stack.enter_async_context(connect(context, kubeconfig=kubeconfig, field_manager=MANAGER))
+            sites[context] = (client, config.cluster.server)
+        yield [Site(asked=mesh, client=sites[mesh.context][0], server=sites[mesh.context][1]) for mesh in reachable]
+
+
+async def read_meshes(sites: Sequence[Site], names: Sequence[str]) -> list[MeshState]:
+    """Each mesh, with what a link between meshes of these ``names`` depends on.
+
+    Raises:
+        LinkError: a mesh cannot be found; every such mesh is told.
+        KubeError: a cluster does not answer, or does not let us read.
+    """
+    found = await side_by_side([_mesh(site) for site in sites])
+    if missing := [problem for each in found if isinstance(each, LinkError) for problem in each.problems]:
+        raise LinkError(missing)
+    there = [each for each in found if isinstance(each, MeshState)]
+    return await side_by_side([_with_objects(site, mesh, names) for site, mesh in zip(sites, there, strict=True)])
+
+
+async def read_peers(site: Site, mesh: MeshState) -> dict[str, Object]:
+    """The ServiceMeshPeers of a mesh, by name."""
+    return await _by_name(site, f"/apis/federation.maistra.io/v1/namespaces/{mesh.namespace}/servicemeshpeers")
+
+
+async def _mesh(site: Site) -> MeshState | LinkError:
+    control_plane = await _control_plane(site)
+    if isinstance(control_plane, LinkError):
+        return control_plane
+    where = str(site.asked.context or "current")
+    mesh = MeshState(context=where, server=site.server, control_plane=control_plane)
+    published = await _object(site, f"/api/v1/namespaces/{mesh.namespace}/configmaps/{ROOT_CONFIG_MAP}")
+    return replace(
+        mesh,
+        root=str(at(published or {}, "data").get(ROOT_KEY, "")),
+        peers=await read_peers(site, mesh),
+    )
+
+
+async def _control_plane(site: Site) -> Object | LinkError:
+    asked = site.asked
+    scope = f"/namespaces/{asked.namespace}" if asked.namespace else ""
+    try:
+        listed = await _list(site, f"/apis/maistra.io/v2{scope}/servicemeshcontrolplanes")
+    except NotFound:
+        return LinkError([f"{asked.where} knows no ServiceMeshControlPlanes: apply the output of isthmus crds there"])
+    found = [each for each in listed if each["metadata"]["name"] == asked.name]
+    if len(found) == 1:
+        return {"apiVersion": "maistra.io/v2", "kind": "ServiceMeshControlPlane", **found[0]}
+    named = [f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in found or listed]
+    there = ", ".join(named) or "none"
+    if found:
+        return LinkError([f"{len(found)} meshes {asked.name} in {asked.where}: name one of {there}"])
+    return LinkError([f"no mesh {asked.name} in {asked.where}: there are {there}"])
+
+
+async def _with_objects(site: Site, mesh: MeshState, names: Sequence[str]) -> MeshState:
+    others = [name for name in names if name != mesh.name]
+    gateways = {gateway_name("ingress", owner=mesh, peer=other) for other in others}
+    roots = {root_name(mesh, other) for other in others}
+    core = f"/api/v1/namespaces/{mesh.namespace}"
+    services = await _named(site, f"{core}/services", gateways)
+    is_node_port = any(at(service, "spec").get("type") == "NodePort" for service in services.values())
+    return replace(
+        mesh,
+        services=services,
+        config_maps=await _named(site, f"{core}/configmaps", roots),
+        nodes=tuple(await _list(site, "/api/v1/nodes")) if is_node_port else (),
+    )
+
+
+async def _named(site: Site, path: str, names: Iterable[str]) -> dict[str, Object]:
+    """Those objects of these names that there are."""
+    listed = sorted(names)
+    found = await side_by_side([_object(site, f"{path}/{name}") for name in listed])
+    return {name: obj for name, obj in zip(listed, found, strict=True) if obj is not None}
+
+
+async def _by_name(site: Site, path: str) -> dict[str, Object]:
+    return {each["metadata"]["name"]: each for each in await _list(site, path)}
+
+
+async def _list(site: Site, path: str) -> list[Any]:
+    content = await site.client.read(path, {}, doing=f"read {path} in {site.asked.where}")
+    items: list[Any] = json.loads(content)["items"]
+    return items
+
+
+async def _object(site: Site, path: str) -> Mapping[str, Any] | None:
+    try:
+        content = await site.client.read(path, {}, doing=f"read {path} in {site.asked.where}")
+    except NotFound:
+        return None
+    found: Mapping[str, Any] = json.loads(content)
+    return found
+
+
+async def side_by_side(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do all of it at once; the results in their order. Raises the first KubeError or LinkError, not in a group."""
+    failed: list[Exception] = []
+    running: list[asyncio.Task[T]] = []
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running += [tasks.create_task(work) for work in works]
+    except* (KubeError, LinkError) as group:
+        failed += group.exceptions
+    if failed:  # raised outside of except*, which would wrap it in a group again
+        raise failed[0]
+    return [task.result() for task in running]
