@@ -70,5 +70,8 @@ REVIEWS = ExportTarget("bookinfo", "reviews", 9080)
 
 INGRESS_OF_ONE = IngressPlan(CONTROL_PLANE, (admitted("red"),))
 INGRESS_OF_TWO = IngressPlan(CONTROL_PLANE, (admitted("red"), admitted("blue")))
+INGRESS_THAT_INVITES = IngressPlan(
+    CONTROL_PLANE, (admitted("red"),), enrolment="enrol.green-mesh-system.svc.green-mesh.local"
+)
 EGRESS = EgressPlan(CONTROL_PLANE, (RED, BLUE), {RATINGS.gateway_port: RATINGS, DETAILS.gateway_port: DETAILS})
 EGRESS_OF_NONE = EgressPlan(CONTROL_PLANE)

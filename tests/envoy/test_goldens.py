@@ -25,6 +25,7 @@ ENDPOINTS = [Endpoint("10.1.2.4", 9080), Endpoint("10.1.2.3", 9080), Endpoint("2
 LISTENERS: dict[str, Callable[[], list[Any]]] = {
     "ingress-of-one-peer": lambda: ingress.listeners(plans.INGRESS_OF_ONE, plans.BIND_ADDRESS),
     "ingress-of-two-peers": lambda: ingress.listeners(plans.INGRESS_OF_TWO, plans.BIND_ADDRESS),
+    "ingress-that-invites": lambda: ingress.listeners(plans.INGRESS_THAT_INVITES, plans.BIND_ADDRESS)[:1],
     "egress-of-two-peers": lambda: [egress.discovery(plans.EGRESS, plans.BIND_ADDRESS)],
     "egress-of-no-peer": lambda: egress.listeners(plans.EGRESS_OF_NONE, plans.BIND_ADDRESS),
     "imported-port": lambda: [egress.imports(16000, plans.BIND_ADDRESS, plans.EGRESS.imports)],

@@ -173,9 +173,23 @@ def test_nobody_elses_trust_domain(taken: str) -> None:
 
 
 def test_a_peer_that_is_there_stays() -> None:
-    """An invitation adds a peer and changes none."""
+    """An invitation adds a peer and changes none, nor the roots that somebody has given."""
     there = replace(SURROUNDINGS, peers={"green-mesh": "green.local"})
     assert refused(judged(message("check"), surroundings=there)) == "PeerExists"
+    for root, expected in (("others", Refusal), ("", Refusal), (GREEN.root, Welcome)):
+        given = replace(SURROUNDINGS, roots={"green-mesh-ca-root-cert": root})
+        assert isinstance(judged(message("check"), surroundings=given), expected)
+
+
+def test_a_deleted_peer_does_not_come_back() -> None:
+    """Once the peer was made, the same message is granted and nothing is to be done."""
+    first = judged()
+    assert isinstance(first, Welcome)
+    assert first.used is not None
+    again = judged(BODY, None, msgspec.structs.replace(first.used, is_done=True))
+    assert isinstance(again, Welcome)
+    assert again.answer.reason == "Enrolled"
+    assert again.used is None
 
 
 def test_an_expired_invitation_is_told_to_who_has_it() -> None:

@@ -7,7 +7,15 @@ Only ``pilot`` imports it.
 from isthmus.discovery.app import discovery_app
 from isthmus.discovery.bundle_document import encode_trust_bundle, parse_trust_bundle
 from isthmus.discovery.client import PeerClient
-from isthmus.discovery.errors import DiscoveryError, ForbiddenError, LinkError, RefusedError, UnknownPeerError
+from isthmus.discovery.enroller import Application, Enroller
+from isthmus.discovery.errors import (
+    DiscoveryError,
+    EnrolmentUnavailableError,
+    ForbiddenError,
+    LinkError,
+    RefusedError,
+    UnknownPeerError,
+)
 from isthmus.discovery.exchange import Route
 from isthmus.discovery.exporter import ExportedLink, Exporter
 from isthmus.discovery.feed import ExportFeed
@@ -16,8 +24,11 @@ from isthmus.discovery.server import DiscoveryServer
 from isthmus.discovery.tally import Tally
 
 __all__ = [
+    "Application",
     "DiscoveryError",
     "DiscoveryServer",
+    "Enroller",
+    "EnrolmentUnavailableError",
     "ExportFeed",
     "ExportedLink",
     "Exporter",

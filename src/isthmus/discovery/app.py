@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from cryptography import x509
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,27 +18,38 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.discovery.bundle_document import encode_trust_bundle
-from isthmus.discovery.errors import ForbiddenError, UnknownPeerError
+from isthmus.discovery.enroller import Application, Enroller
+from isthmus.discovery.errors import EnrolmentUnavailableError, ForbiddenError, UnknownPeerError
 from isthmus.discovery.exporter import ExportedLink, Exporter
 from isthmus.discovery.watch import HEARTBEAT_S, WatchResponse
+from isthmus.federation.enrolment import MAX_BODY_BYTES, PATH, STATUS
 from isthmus.federation.messages import encode
 from isthmus.identity import InvalidCertificateError, SpiffeId, spiffe_id_of
 
 JSON: Final = "application/json"
 ABORT_EXTENSION: Final = "isthmus.abort"
 """ASGI extension of our server: ``{"abort": callable}`` breaks the connection without sending what is buffered."""
-_STATUS_BY_ERROR: Final[Mapping[type[Exception], int]] = {UnknownPeerError: 400, ForbiddenError: 403}
+_STATUS_BY_ERROR: Final[Mapping[type[Exception], int]] = {
+    UnknownPeerError: 400,
+    ForbiddenError: 403,
+    EnrolmentUnavailableError: 503,
+}
 
 
-def discovery_app(exporter: Exporter, *, heartbeat_s: float = HEARTBEAT_S) -> ASGIApp:
-    """The application; it needs a server that fills the "tls" and ``ABORT_EXTENSION`` extensions of each scope."""
+def discovery_app(exporter: Exporter, *, enroller: Enroller | None = None, heartbeat_s: float = HEARTBEAT_S) -> ASGIApp:
+    """The application; it needs a server that fills the "tls" and ``ABORT_EXTENSION`` extensions of each scope.
+
+    Without ``enroller`` nobody is enrolled.
+    """
     routes = _Routes(exporter, heartbeat_s)
+    enrolling = [] if enroller is None else [Route(PATH, _Enrolling(enroller).enrol, methods=["POST"])]
     return Starlette(
         routes=[
             Route("/v1/services/{peer}", routes.services, methods=["GET"]),
             Route("/v1/watch/{peer}", routes.watch, methods=["GET"]),
             Route("/v1/peer/{peer}", routes.peer, methods=["GET"]),
             Route("/v1/trustbundle/{peer}", routes.trust_bundle, methods=["GET"]),
+            *enrolling,
         ],
         exception_handlers=dict.fromkeys(_STATUS_BY_ERROR, _refuse),
     )
@@ -68,6 +80,34 @@ class _Routes:
 
     def _link(self, request: Request) -> ExportedLink:
         return self.exporter.link(request.path_params["peer"], _caller(request))
+
+
+@dataclass(frozen=True, slots=True)
+class _Enrolling:
+    enroller: Enroller
+
+    async def enrol(self, request: Request) -> Response:
+        body = await _bounded_body(request)
+        if body is None:
+            return PlainTextResponse(f"longer than {MAX_BODY_BYTES} bytes\n", status_code=413)
+        application = Application(
+            authorization=request.headers.get("authorization", ""),
+            body=body,
+            caller=_caller(request),
+            source=_source(request),
+        )
+        answer = await self.enroller.enrol(application)
+        return Response(msgspec.json.encode(answer), status_code=STATUS[answer.reason], media_type=JSON)
+
+
+async def _bounded_body(request: Request) -> bytes | None:
+    """The body, or None as soon as it is longer than a message may be."""
+    body = bytearray()
+    async for some in request.stream():
+        body += some
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return bytes(body)
 
 
 class _Streaming(Response):

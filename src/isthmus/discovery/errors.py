@@ -2,9 +2,10 @@
 
 DiscoveryError
 ├── LinkError            a call to a peer did not succeed: what is known stays, try again later
-└── RefusedError         a call of a peer is not answered
-    ├── UnknownPeerError     nobody here knows a peer of that name
-    └── ForbiddenError       the caller may not speak for that peer
+├── RefusedError         a call of a peer is not answered
+│   ├── UnknownPeerError     nobody here knows a peer of that name
+│   └── ForbiddenError       the caller may not speak for that peer
+└── EnrolmentUnavailableError   an enrolment can be neither granted nor refused now: ask again
 """
 
 
@@ -26,3 +27,7 @@ class UnknownPeerError(RefusedError):
 
 class ForbiddenError(RefusedError):
     """The caller's identity is not the one that may speak for the peer."""
+
+
+class EnrolmentUnavailableError(DiscoveryError):
+    """The control plane could not do what an enrolment asks for; the text may be told to the caller."""

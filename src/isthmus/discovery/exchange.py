@@ -67,7 +67,7 @@ class Route:
 class Answer:
     """The answer to a call whose headers have come; the body is read by one reader."""
 
-    def __init__(self, head: h11.Response, stream: "_Stream") -> None:
+    def __init__(self, head: h11.Response, stream: "Stream") -> None:
         self._head = head
         self._stream = stream
 
@@ -116,9 +116,16 @@ async def call(route: Route, path: str, *, attempt: int = 0) -> AsyncIterator[An
     ``attempt`` chooses among the gateway's pods. The connection is closed at the end of the block, at once.
     Raises LinkError: no answer, for a reason that its text tells.
     """
-    stream = await _connect(route, _choose(route, attempt))
+    endpoint = _choose(route, attempt)
+    stream = await open_stream(
+        endpoint,
+        where=f"the egress gateway at {endpoint.host}:{endpoint.port}",
+        context=route.context(),
+        expected=route.gateway,
+        local_address=route.local_address,
+    )
     try:
-        yield Answer(await _send(stream, route.request(path)), stream)
+        yield await stream.ask(route.request(path))
     finally:
         stream.abort()
 
@@ -130,45 +137,43 @@ def _choose(route: Route, attempt: int) -> Endpoint:
     return endpoints[attempt % len(endpoints)]
 
 
-async def _connect(route: Route, endpoint: Endpoint) -> "_Stream":
-    where = f"the egress gateway at {endpoint.host}:{endpoint.port}"
-    local = None if route.local_address is None else (route.local_address, 0)
+async def open_stream(
+    endpoint: Endpoint,
+    *,
+    where: str,
+    context: ssl.SSLContext,
+    expected: SpiffeId,
+    local_address: str | None = None,
+    server_name: str | None = None,
+) -> "Stream":
+    """Connect, and check who answers before a byte is sent.
+
+    ``where`` names the other end in messages, ``expected`` is who must answer, ``server_name`` the SNI to ask for.
+    Raises LinkError.
+    """
+    local = None if local_address is None else (local_address, 0)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(
-                endpoint.host, endpoint.port, ssl=route.context(), local_addr=local
+                endpoint.host, endpoint.port, ssl=context, local_addr=local, server_hostname=server_name
             )
     except TimeoutError as error:
         raise LinkError(f"no connection to {where} within {CONNECT_TIMEOUT_S:g} s") from error
     except OSError as error:
         raise LinkError(f"no connection to {where}: {_cause(error)}") from error
-    stream = _Stream(reader, writer, where)
+    stream = Stream(reader, writer, where)
     try:
         identity = peer_identity(writer.get_extra_info("ssl_object"))
     except InvalidCertificateError as error:
         stream.abort()
         raise LinkError(f"{where} cannot prove who it is: {error}") from error
-    if identity != route.gateway:
+    if identity != expected:
         stream.abort()
-        raise LinkError(f"{where} is {identity}, expected {route.gateway}")
+        raise LinkError(f"{where} is {identity}, expected {expected}")
     return stream
 
 
-async def _send(stream: "_Stream", request: h11.Request) -> h11.Response:
-    try:
-        async with asyncio.timeout(HEADERS_TIMEOUT_S):
-            await stream.send(request)
-            event = await stream.next_event()
-            while isinstance(event, h11.InformationalResponse):
-                event = await stream.next_event()
-    except TimeoutError as error:
-        raise LinkError(f"no answer through {stream.where} within {HEADERS_TIMEOUT_S:g} s") from error
-    if not isinstance(event, h11.Response):
-        raise LinkError(f"{stream.where} did not answer: {type(event).__name__}")
-    return event
-
-
-class _Stream:
+class Stream:
     """h11 on an asyncio connection; every failure is a LinkError."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str) -> None:
@@ -177,8 +182,24 @@ class _Stream:
         self.where: Final = where
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADERS_BYTES)
 
-    async def send(self, request: h11.Request) -> None:
+    async def ask(self, request: h11.Request, body: bytes = b"") -> Answer:
+        """Send a request and wait for the headers of the answer, whatever its status. Raises LinkError."""
+        try:
+            async with asyncio.timeout(HEADERS_TIMEOUT_S):
+                await self._send(request, body)
+                event = await self.next_event()
+                while isinstance(event, h11.InformationalResponse):
+                    event = await self.next_event()
+        except TimeoutError as error:
+            raise LinkError(f"no answer through {self.where} within {HEADERS_TIMEOUT_S:g} s") from error
+        if not isinstance(event, h11.Response):
+            raise LinkError(f"{self.where} did not answer: {type(event).__name__}")
+        return Answer(event, self)
+
+    async def _send(self, request: h11.Request, body: bytes) -> None:
         self._writer.write(self._http.send(request) or b"")
+        if body:
+            self._writer.write(self._http.send(h11.Data(body)) or b"")
         self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
         try:
             await self._writer.drain()
@@ -186,6 +207,7 @@ class _Stream:
             raise LinkError(f"the connection to {self.where} broke: {_cause(error)}") from error
 
     async def next_event(self) -> h11.Event:
+        """The next event of the answer. Raises LinkError."""
         try:
             while True:
                 event = self._http.next_event()

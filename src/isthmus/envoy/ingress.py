@@ -16,6 +16,7 @@ from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb
 from isthmus.envoy import tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import EXPORT_PREFIX, PILOT, statistics_of
+from isthmus.envoy.enrolment import chain
 from isthmus.envoy.http import connection_manager, discovery_route, http_filter
 from isthmus.envoy.message import packed, seconds, socket_address
 from isthmus.envoy.tcp import KEEPALIVE, cluster_named, on_demand_proxy
@@ -32,10 +33,10 @@ HANDSHAKE_TIMEOUT = seconds(10)
 
 
 def listeners(plan: IngressPlan, bind_address: str) -> list[Any]:
-    """The listeners of this gateway; none without a peer to admit."""
-    if not plan.peers:
-        return []
-    return [_discovery(plan, bind_address), _services(plan, bind_address)]
+    """The listeners of this gateway; none without a peer to admit, and only that of discovery to enrol one."""
+    chains = [*([_discovery_chain(plan)] if plan.peers else []), *([chain(plan.enrolment)] if plan.enrolment else [])]
+    services = [_services(plan, bind_address)] if plan.peers else []
+    return [*([_discovery(chains, bind_address)] if chains else []), *services]
 
 
 def _services(plan: IngressPlan, bind_address: str) -> Any:
@@ -78,7 +79,18 @@ def _counted(peer: AdmittedPeer) -> str:
     return statistics_of("inbound", peer.name)
 
 
-def _discovery(plan: IngressPlan, bind_address: str) -> Any:
+def _discovery(chains: list[dict[str, Any]], bind_address: str) -> Any:
+    return listener_pb2.Listener(
+        name="discovery",
+        stat_prefix="discovery",
+        address=socket_address(bind_address, DISCOVERY_PORT),
+        listener_filters=[TLS_INSPECTOR],
+        filter_chains=chains,
+        access_log=refused_log("inbound"),
+    )
+
+
+def _discovery_chain(plan: IngressPlan) -> dict[str, Any]:
     clients = [peer.client for peer in plan.peers]
     rbac = http_rbac_pb2.RBAC(rules=admit_only(clients))
     manager = connection_manager(
@@ -87,20 +99,11 @@ def _discovery(plan: IngressPlan, bind_address: str) -> Any:
         virtual_host={"name": "discovery", "domains": ["*"], "routes": _routes(plan)},
         filters=[http_filter("rbac", rbac)],
     )
-    return listener_pb2.Listener(
-        name="discovery",
-        stat_prefix="discovery",
-        address=socket_address(bind_address, DISCOVERY_PORT),
-        listener_filters=[TLS_INSPECTOR],
-        filter_chains=[
-            {
-                "transport_socket": tls.downstream(tls.from_peer(tls.ALL_BUNDLES), alpn=["http/1.1"]),
-                "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
-                "filters": [_filter("http_connection_manager", manager)],
-            }
-        ],
-        access_log=refused_log("inbound"),
-    )
+    return {
+        "transport_socket": tls.downstream(tls.from_peer(tls.ALL_BUNDLES), alpn=["http/1.1"]),
+        "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
+        "filters": [_filter("http_connection_manager", manager)],
+    }
 
 
 def _routes(plan: IngressPlan) -> list[dict[str, Any]]:

@@ -66,6 +66,21 @@ def downstream(validation: dict[str, Any], *, alpn: Iterable[str] = ()) -> dict[
     return {"name": "envoy.transport_sockets.tls", "typed_config": packed(context)}
 
 
+def downstream_of_anyone(*, alpn: Iterable[str] = ()) -> dict[str, Any]:
+    """A transport socket that shows our certificate and asks for none: who calls has to be proved inside."""
+    common = {
+        "tls_params": _AT_LEAST_TLS_1_2,
+        "tls_certificate_sds_secret_configs": [own_certificate()],
+        "alpn_protocols": list(alpn),
+    }
+    context = tls_pb2.DownstreamTlsContext(
+        common_tls_context=common,
+        require_client_certificate={"value": False},
+        disable_stateless_session_resumption=True,
+    )
+    return {"name": "envoy.transport_sockets.tls", "typed_config": packed(context)}
+
+
 def upstream(validation: dict[str, Any], *, sni: str, alpn: Iterable[str] = ()) -> dict[str, Any]:
     """A transport socket that presents the gateway's certificate and asks for ``sni``."""
     context = tls_pb2.UpstreamTlsContext(common_tls_context=_common(validation, alpn), sni=sni)

@@ -2,20 +2,20 @@
 
 Two questions with the same message: ``check`` asks whether all would be well and changes nothing; ``enrol`` uses the
 invitation up. Every message is proved with the invitation's key, which itself never travels. Nobody who cannot prove
-it learns anything, not even whether there is an invitation. Source: docs/protocol.md §5; docs/adr/0011.
+it learns anything, not even whether there is an invitation. Source: docs/protocol.md §5.
 """
 
 import hashlib
 import hmac
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
-from isthmus.federation.introduction import Introduction, InvalidIntroductionError
+from isthmus.federation.introduction import Introduction, InvalidIntroductionError, root_config_map
 from isthmus.federation.invitation import Id
 from isthmus.identity import TrustDomain
 
@@ -80,7 +80,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class OpenInvitation(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """An invitation as the inviter keeps it; ``key`` is ``Token.key`` in hex.
 
-    ``accepted`` is the digest of the one message that used it up, empty while it was not used.
+    ``accepted`` is the digest of the one message that used it up, empty while it was not used. ``is_done``: the peer
+    was made, which happens once; who asks for the answer again does not bring back a peer that was deleted.
     """
 
     id: Id
@@ -90,6 +91,7 @@ class OpenInvitation(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     egress: _Text
     key: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
     accepted: Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")] = ""
+    is_done: bool = False
 
     def __repr__(self) -> str:
         """Without the key."""
@@ -115,7 +117,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The joiner may become a peer; ``used`` is what the invitation is to be from now on, None if only checked."""
+    """The joiner may become a peer; ``used`` is what the invitation is to be, None if nothing is to be done."""
 
     answer: Answer
     joiner: Introduction
@@ -132,6 +134,8 @@ class Surroundings:
     """Those of our own mesh, aliases included."""
     peers: Mapping[str, str]
     """The trust domain of each ServiceMeshPeer that there is, by name."""
+    roots: Mapping[str, str] = field(default_factory=dict)
+    """The roots in each ConfigMap that there is, by its name; empty if it has none."""
 
 
 def prove(key: bytes, invitation_id: str, body: bytes) -> str:
@@ -157,7 +161,7 @@ def judge(
         return Refusal(Answer(reason="NotProven", message=message))
     try:
         enrolment = parse_enrolment(body)
-        roots = enrolment.joiner.check()
+        enrolment.joiner.check()
     except MalformedEnrolmentError as error:
         return Refusal(Answer(reason="Malformed", message=str(error)[:1024]), invitation.peer)
     except InvalidIntroductionError as error:
@@ -165,7 +169,7 @@ def judge(
     accepted = hashlib.sha256(body).hexdigest()
     problem = _state_problem(invitation, accepted, now) or _joiner_problem(enrolment, invitation)
     if problem is None and invitation.accepted != accepted:
-        problem = _clash(roots.trust_domain, invitation.peer, surroundings)
+        problem = _clash(enrolment.joiner, invitation.peer, surroundings)
     if problem is not None:
         return Refusal(problem, invitation.peer)
     return _welcome(enrolment, invitation, accepted)
@@ -189,7 +193,7 @@ def parse_invitation(body: bytes) -> OpenInvitation:
 def _welcome(enrolment: Enrolment, invitation: OpenInvitation, accepted: str) -> Welcome:
     if enrolment.phase == "check":
         return Welcome(Answer(reason="Checked"), enrolment.joiner, invitation, None)
-    used = msgspec.structs.replace(invitation, accepted=accepted)
+    used = None if invitation.is_done else msgspec.structs.replace(invitation, accepted=accepted)
     return Welcome(Answer(reason="Enrolled"), enrolment.joiner, invitation, used)
 
 
@@ -222,17 +226,22 @@ def _joiner_problem(enrolment: Enrolment, invitation: OpenInvitation) -> Answer 
     return None
 
 
-def _clash(trust_domain: TrustDomain, peer: str, surroundings: Surroundings) -> Answer | None:
+def _clash(joiner: Introduction, peer: str, surroundings: Surroundings) -> Answer | None:
     """A trust domain has one mesh: else the roots of the joiner could vouch for identities of someone else."""
+    ours, trust_domain = surroundings.mesh, joiner.trust_domain
     if peer in surroundings.peers:
-        message = f"{surroundings.mesh} has a ServiceMeshPeer {peer} already: delete it there first"
+        return Answer(
+            reason="PeerExists", message=f"{ours} has a ServiceMeshPeer {peer} already: delete it there first"
+        )
+    if TrustDomain(trust_domain) in surroundings.trust_domains:
+        return Answer(reason="TrustDomainTaken", message=f"{ours} has the trust domain {trust_domain} itself")
+    if trust_domain in surroundings.peers.values():
+        message = f"another peer of {ours} has the trust domain {trust_domain}"
+        return Answer(reason="TrustDomainTaken", message=message)
+    config_map = root_config_map(peer)
+    if surroundings.roots.get(config_map, joiner.root) != joiner.root:
+        message = f"{ours} has a ConfigMap {config_map} with other roots: delete it there first"
         return Answer(reason="PeerExists", message=message)
-    if trust_domain in surroundings.trust_domains:
-        message = f"{surroundings.mesh} has the trust domain {trust_domain} itself"
-        return Answer(reason="TrustDomainTaken", message=message)
-    if trust_domain.name in surroundings.peers.values():
-        message = f"another peer of {surroundings.mesh} has the trust domain {trust_domain}"
-        return Answer(reason="TrustDomainTaken", message=message)
     return None
 
 

@@ -84,10 +84,15 @@ class Introduction(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
                 security=PeerSecurity(
                     trust_domain=self.trust_domain,
                     client_id=self.client_id,
-                    certificate_chain=CertificateChain(name=f"{name}-ca-root-cert"),
+                    certificate_chain=CertificateChain(name=root_config_map(name)),
                 ),
             ),
         )
+
+
+def root_config_map(peer: str) -> str:
+    """Name of the ConfigMap with a peer's roots."""
+    return f"{peer}-ca-root-cert"
 
 
 def address_problem(address: str) -> str | None:

@@ -1,7 +1,7 @@
 """Invitations: what the administrator of one mesh hands to the administrator of another, as one line of text.
 
 The text is a secret: who has it may join, once, as the mesh that it names, until it expires. It has one spelling, and
-any other text is refused with what is wrong with it. Source: docs/protocol.md §5; docs/adr/0011.
+any other text is refused with what is wrong with it. Source: docs/protocol.md §5.
 """
 
 import base64

@@ -53,6 +53,8 @@ class IngressPlan:
 
     control_plane: ControlPlane
     peers: tuple[AdmittedPeer, ...] = ()
+    enrolment: str = ""
+    """The server name under which anyone may ask to be enrolled; empty while nobody is invited."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,12 @@ _KINDS = ["servicemeshpeers", "exportedservicesets", "importedservicesets"]
 NAMESPACE_RULES = [
     _rule("federation.maistra.io", _KINDS, READ),
     _rule("federation.maistra.io", [f"{kind}/status" for kind in _KINDS], ["get", "update", "patch"]),
+    # A mesh that was invited and has proved it becomes a peer.
+    _rule("federation.maistra.io", ["servicemeshpeers"], ["create"]),
     _rule("maistra.io", ["servicemeshmemberrolls"], READ),
     _rule("", ["configmaps", "secrets"], [*READ, *WRITE]),
+    # Invitations that have expired.
+    _rule("", ["secrets"], ["delete"]),
     _rule("coordination.k8s.io", ["leases"], [*READ, *WRITE]),
     _rule("", ["events"], ["create", "patch"]),
     _rule("events.k8s.io", ["events"], ["create", "patch"]),

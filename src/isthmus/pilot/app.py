@@ -24,8 +24,10 @@ from isthmus.identity import Authority
 from isthmus.kube import Change, Client, ObjectKey, connect
 from isthmus.pilot import settings as ports
 from isthmus.pilot.cluster import Cluster, service_of
+from isthmus.pilot.enrolment import Enrolments
 from isthmus.pilot.exporting import Exporting
 from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.invitations import Invitations
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
 from isthmus.pilot.measured import Observed
@@ -82,6 +84,10 @@ class ControlPlane:
         )
         tables = self._exporting.tables
         self._gateways = Gateways(self._mesh, settings.host, exports=tables, endpoints=self._endpoints)
+        self._invitations = Invitations(client, self._cluster.invitations, changed=self._gateways.invite)
+        self._enrolments = Enrolments(
+            client, self._cluster, self._mesh, self._invitations, aliases=settings.trust_domain_aliases
+        )
         self._leadership = Leadership(client, namespace=settings.namespace, pod=settings.pod_name)
         self._status = StatusWriter(
             client,
@@ -112,11 +118,13 @@ class ControlPlane:
             self._cluster.services.subscribe(self._names.service_changed)
             self._cluster.services.subscribe(self._service_changed)
             self._cluster.slices.subscribe(self._slice_changed)
+            self._invitations.follow()
             tasks.create_task(self._identity.run(), name="own certificate")
             tasks.create_task(self._status.run(), name="status")
             tasks.create_task(self._workloads.run(), name="imports")
             tasks.create_task(self._staleness.run(), name="staleness")
             tasks.create_task(self._peers.run(), name="peers")
+            tasks.create_task(self._invitations.run(), name="invitations")
             self._cluster.pods.subscribe(self._pod_changed)
             tasks.create_task(self._leadership.run(), name="leadership")
             # A gateway that came back before that would be told that all it has is gone.
@@ -155,7 +163,10 @@ class ControlPlane:
     async def _start_servers(self, tasks: asyncio.TaskGroup) -> None:
         host = self._settings.pod_ip
         discovery = DiscoveryServer(
-            discovery_app(self._peers), self._tls.server(), host=host, port=ports.DISCOVERY_PORT
+            discovery_app(self._peers, enroller=self._enrolments),
+            self._tls.server(),
+            host=host,
+            port=ports.DISCOVERY_PORT,
         )
         self._identity.subscribe(lambda _: discovery.replace_context(self._tls.server()))
         listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()

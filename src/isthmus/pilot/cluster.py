@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import ConfigMap, Pod, Service
+from lightkube.resources.core_v1 import ConfigMap, Pod, Secret, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.api import ServiceMeshMemberRoll, ServiceMeshPeer
@@ -20,6 +20,8 @@ from isthmus.kube import Client, Index, ObjectKey, Reflector, Selection, Store
 from isthmus.pilot.services import health, local_service, ready_endpoints
 
 SERVICE_NAME = "kubernetes.io/service-name"
+INVITATION = "isthmus.io/invitation"
+"""Label of a Secret that is an invitation, the only ones that are followed; its value is the mesh that is invited."""
 
 
 class Cluster:
@@ -36,6 +38,7 @@ class Cluster:
         self.exports: Store[FollowedExports] = Store()
         self.imports: Store[FollowedImports] = Store()
         self.member_rolls: Store[ServiceMeshMemberRoll] = Store()
+        self.invitations: Store[Secret] = Store()
         self._slices_by_service: Index[QualifiedName, EndpointSlice] = Index(self.slices, service_of)
         self.stores: Final[Mapping[str, Store[Any]]] = {
             "Service": self.services,
@@ -46,6 +49,7 @@ class Cluster:
             "ExportedServiceSet": self.exports,
             "ImportedServiceSet": self.imports,
             "ServiceMeshMemberRoll": self.member_rolls,
+            "Secret": self.invitations,
         }
         """All stores by kind."""
         own = Selection(namespace=namespace)
@@ -58,6 +62,7 @@ class Cluster:
             Reflector(client, FollowedExports, self.exports, selection=own),
             Reflector(client, FollowedImports, self.imports, selection=own),
             Reflector(client, ServiceMeshMemberRoll, self.member_rolls, selection=own),
+            Reflector(client, Secret, self.invitations, selection=Selection(namespace=namespace, labels=INVITATION)),
         ]
 
     async def run(self) -> None:

@@ -12,6 +12,7 @@ from typing import cast
 import structlog
 
 from isthmus.federation.export_table import ExportTable
+from isthmus.federation.invitation import enrolment_name
 from isthmus.federation.peer import Mesh, PeerConfig
 from isthmus.federation.plan import ControlPlane, EgressPlan, IngressPlan
 from isthmus.identity import IdentityError, SpiffeId
@@ -35,17 +36,31 @@ class Gateways:
         self._pods: dict[str, Pods] = {}
         self._egresses: dict[str, Egress] = {}
         self._streams: Counter[str] = Counter()
+        self._peers: Sequence[PeerConfig] = ()
+        self._inviting: frozenset[str] = frozenset()
 
     def plan(self, peers: Sequence[PeerConfig]) -> None:
         """Serve these peers and no others."""
-        ingresses = {peer.ingress for peer in peers}
+        self._peers = peers
+        self._replan()
+
+    def invite(self, ingresses: frozenset[str]) -> None:
+        """Take enrolments at these ingress gateways and no others; one that is some peer's egress takes none."""
+        self._inviting = ingresses
+        self._replan()
+
+    def _replan(self) -> None:
+        peers = self._peers
+        inviting = self._inviting - {peer.egress for peer in peers}
+        ingresses = {peer.ingress for peer in peers} | inviting
         egresses = {peer.egress for peer in peers} - ingresses
         for name, pods in self._pods.items():
             if name not in ingresses | egresses and pods.role is not None:
                 pods.assume(None)
         for name in sorted(ingresses):
             admitted = tuple(peer.admitted for peer in peers if peer.ingress == name)
-            self._ingress(name).update(IngressPlan(self._control_plane, admitted))
+            enrolment = enrolment_name(self._mesh.name, self._mesh.namespace) if name in inviting else ""
+            self._ingress(name).update(IngressPlan(self._control_plane, admitted, enrolment))
         for name in sorted(egresses):
             remote = tuple(peer.remote for peer in peers if peer.egress == name)
             egress = self.egress(name)
