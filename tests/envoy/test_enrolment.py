@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tests.envoy.conftest import Mesh, Proxy, running
 
-from isthmus.discovery import server_context
 from isthmus.envoy import cluster, enrolment, ingress, message, secret, tls
 from isthmus.federation.enrolment import MAX_BODY_BYTES
 from isthmus.federation.plan import AdmittedPeer, ControlPlane, IngressPlan
+from isthmus.mutual_tls import server_context
 from isthmus.xds import Resource, ResourceTable
 
 pytestmark = [pytest.mark.envoy, pytest.mark.slow]
