@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.lab.clusters import ClusterError, ClusterFolder, ClusterPlan, ClusterRunningError, folders, other_zones
+from isthmus.lab.clusters import (
+    LOOKED_UP_FOR_S,
+    ClusterError,
+    ClusterFolder,
+    ClusterPlan,
+    ClusterRunningError,
+    OtherZones,
+    folders,
+    other_zones,
+)
 
 
 def test_the_first_start_fixes_what_a_cluster_is(tmp_path: Path) -> None:
@@ -54,6 +63,17 @@ def test_zones_of_the_others(tmp_path: Path) -> None:
     ClusterFolder(tmp_path, "red").prepare(apps_domain=None)
     green = ClusterFolder(tmp_path, "green").prepare(apps_domain=None)
     assert other_zones(tmp_path, "red") == [("apps.green.test", green.dns)]
+
+
+def test_zones_of_the_others_are_looked_up_now_and_then(tmp_path: Path) -> None:
+    """Who asks often is told what was found a moment ago; a new cluster is known a moment later."""
+    now = 100.0
+    others = OtherZones(tmp_path, "red", clock=lambda: now)
+    assert others() == []
+    green = ClusterFolder(tmp_path, "green").prepare(apps_domain=None)
+    assert others() == []
+    now += LOOKED_UP_FOR_S
+    assert others() == [("apps.green.test", green.dns)]
 
 
 @pytest.mark.parametrize("name", ["", "Red", "a b", "../x", "-a", "a" * 50, "a\n"])

@@ -4,6 +4,7 @@ All of them but the API server are its clients over its wire protocol, with one 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from lightkube.config.kubeconfig import SingleConfig
 from isthmus.lab.apiserver import ApiServer, Settings, Started
 from isthmus.lab.client import Informers
 from isthmus.lab.client.discovery import http_client
-from isthmus.lab.clusters import API_PORT, ClusterFolder, ClusterPlan, other_zones
+from isthmus.lab.clusters import API_PORT, ClusterFolder, ClusterPlan, OtherZones
 from isthmus.lab.controllers import (
     DeploymentController,
     EndpointSliceController,
@@ -129,12 +130,13 @@ class LabCluster:
         )
 
     def _dns_settings(self) -> DnsSettings:
-        plan, root = self._plan, self._folder.root
+        plan = self._plan
+        others = OtherZones(self._folder.root, plan.name, clock=time.monotonic)
         return DnsSettings(
             address=plan.dns.host,
             port=plan.dns.port,
             apps_domain=plan.apps_domain,
-            other_zones=lambda: [(zone, Upstream(*server)) for zone, server in other_zones(root, plan.name)],
+            other_zones=lambda: [(zone, Upstream(*server)) for zone, server in others()],
         )
 
 

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -190,6 +191,27 @@ def other_zones(root: Path, name: str) -> list[tuple[str, NameServer]]:
     """The apps domains of the other clusters with their name servers."""
     plans = [folder.plan() for folder in folders(root) if folder.name != name]
     return [(plan.apps_domain, plan.dns) for plan in plans]
+
+
+class OtherZones:
+    """The apps domains of the other clusters, looked up at most every ``LOOKED_UP_FOR_S``: a lookup reads files."""
+
+    def __init__(self, root: Path, name: str, *, clock: Callable[[], float]) -> None:
+        """Those of all clusters but ``name``; the clock counts seconds."""
+        self._root = root
+        self._name = name
+        self._clock = clock
+        self._until = float("-inf")
+        self._found: list[tuple[str, NameServer]] = []
+
+    def __call__(self) -> list[tuple[str, NameServer]]:
+        """Zones with their name servers."""
+        if self._clock() >= self._until:
+            self._found, self._until = other_zones(self._root, self._name), self._clock() + LOOKED_UP_FOR_S
+        return self._found
+
+
+LOOKED_UP_FOR_S = 0.25
 
 
 def _free_block(root: Path) -> int:

@@ -44,13 +44,22 @@ class _Labelled(msgspec.Struct):
     metadata: _Labels
 
 
+class _Uid(msgspec.Struct):
+    uid: str = ""
+
+
+class _Identified(msgspec.Struct):
+    metadata: _Uid
+
+
 _decode_labels = msgspec.json.Decoder(_Labelled).decode
+_decode_uid = msgspec.json.Decoder(_Identified).decode
 
 
 class Stored:
     """One object at one revision. Immutable but for what it remembers of its own decoding."""
 
-    __slots__ = ("_fields", "_labels", "data", "key", "revision")
+    __slots__ = ("_fields", "_labels", "_uid", "data", "key", "revision")
 
     def __init__(self, key: Key, revision: int, data: bytes) -> None:
         self.key = key
@@ -58,6 +67,7 @@ class Stored:
         self.data = data
         self._labels: dict[str, str] | None = None
         self._fields: dict[str, str] | None = None
+        self._uid: str | None = None
 
     def object(self) -> Object:
         """The object, decoded anew: the caller may change it."""
@@ -68,6 +78,12 @@ class Stored:
         if self._labels is None:
             self._labels = _decode_labels(self.data).metadata.labels or {}
         return self._labels
+
+    @property
+    def uid(self) -> str:
+        if self._uid is None:
+            self._uid = _decode_uid(self.data).metadata.uid
+        return self._uid
 
     def field(self, path: str) -> str:
         """The value at a dotted path as field selectors compare it; "" when absent."""

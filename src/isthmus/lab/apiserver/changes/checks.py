@@ -12,6 +12,7 @@ from isthmus.lab.apiserver.kinds.resource import Schema
 from isthmus.lab.apiserver.names import metadata_errors
 from isthmus.lab.apiserver.objects import Object, metadata
 from isthmus.lab.apiserver.schema import builtin_schema, set_defaults, unknown_fields, validate
+from isthmus.lab.apiserver.schema.fitting import fits, object_fits
 from isthmus.lab.apiserver.schema.prune import drop_nulls
 
 _META_SCHEMA_OF = ("", "v1", "ConfigMap")
@@ -27,9 +28,12 @@ def check_object(obj: Object, resource: Resource, options: WriteOptions) -> tupl
 
     Raises StatusError: 400 for unknown fields under Strict and for wrong types of a built-in kind, 422 for the rest.
     """
-    warnings = prune(obj, resource, options)
+    warnings: tuple[str, ...] = ()
+    errors: list[FieldError] = []
     name = str(metadata(obj).get("name", ""))
-    errors = _custom_errors(obj, resource) if resource.custom else _builtin_errors(obj, resource)
+    if not _is_fitting(obj, resource):
+        warnings = _told(_prune(obj, resource), resource, options)
+        errors = _custom_errors(obj, resource) if resource.custom else _builtin_errors(obj, resource)
     if not errors:
         errors = metadata_errors(metadata(obj), name_rule=resource.name_rule)
     if errors:
@@ -37,9 +41,20 @@ def check_object(obj: Object, resource: Resource, options: WriteOptions) -> tupl
     return warnings
 
 
+def _is_fitting(obj: Object, resource: Resource) -> bool:
+    """Whether there is certainly nothing to prune, to default or to complain of."""
+    schema = schema_of(resource)
+    if not resource.custom:
+        return schema is not None and fits(obj, schema)
+    return schema is not None and object_fits(obj, schema) and fits(metadata(obj), metadata_schema())
+
+
 def prune(obj: Object, resource: Resource, options: WriteOptions) -> tuple[str, ...]:
     """Drop unknown fields; returns warnings for them. Raises StatusError (400) for them under Strict."""
-    unknown = _prune(obj, resource)
+    return () if _is_fitting(obj, resource) else _told(_prune(obj, resource), resource, options)
+
+
+def _told(unknown: list[str], resource: Resource, options: WriteOptions) -> tuple[str, ...]:
     if unknown and options.validation == "Strict":
         raise strict_error(resource, unknown)
     return tuple(f'unknown field "{path}"' for path in unknown) if options.validation == "Warn" else ()

@@ -14,7 +14,7 @@ from isthmus.lab.apiserver.errors import unauthorized
 from isthmus.lab.apiserver.identity.authority import certificate_user
 from isthmus.lab.apiserver.identity.tokens import API_AUDIENCES, Claims, TokenKey, TokenRefusedError
 from isthmus.lab.apiserver.identity.user import ADMIN, ANONYMOUS, User, service_account
-from isthmus.lab.apiserver.objects import Key, metadata
+from isthmus.lab.apiserver.objects import Key
 from isthmus.lab.apiserver.storage.state import State
 
 REMEMBERED = 1024
@@ -87,7 +87,7 @@ class Authenticator:
 
     def _require(self, key: Key, uid: str) -> None:
         stored = self._state.get(key)
-        if stored is None or metadata(stored.object()).get("uid") != uid:
+        if stored is None or stored.uid != uid:
             raise TokenRefusedError(f"the token is bound to {key.resource} '{key.namespace}/{key.name}', which is gone")
 
     def _certificate_user(self, certificate: bytes) -> User:
