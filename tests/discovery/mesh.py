@@ -64,7 +64,7 @@ class Mesh:
             discovery_name="discovery.red-mesh-system.svc.green-mesh.local",
             remote_checksum=7,
             version="v1",
-            gateway=gateway,
+            gateways=(gateway,),
             endpoints=lambda: [Endpoint(HOST, port)],
             context=lambda: context,
         )

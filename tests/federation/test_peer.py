@@ -61,6 +61,17 @@ def test_a_peer_of_our_own_trust_domain_is_vouched_for_by_our_root() -> None:
     assert peer_config(peer(trust_domain="red-mesh.local", client=client), None, MESH).remote.bundle == RED
 
 
+def test_a_peer_of_an_alias_is_vouched_for_by_our_root() -> None:
+    """A trust domain that is an alias of ours is ours: our root vouches for it, whatever ConfigMap there is."""
+    mesh = Mesh("red-mesh", "red-mesh-system", RED, aliases=(TrustDomain("old.local"),))
+    aliased = peer(trust_domain="old.local", client="old.local/ns/other-system/sa/egress-service-account")
+    for roots in (None, ROOTS):
+        found = peer_config(aliased, roots, mesh).remote.bundle
+        assert (found.trust_domain, found.roots) == (TrustDomain("old.local"), RED.roots)
+    with pytest.raises(PeerConfigError):
+        peer_config(aliased, None, MESH)
+
+
 @pytest.mark.parametrize(
     ("resource", "roots", "reason", "says"),
     [

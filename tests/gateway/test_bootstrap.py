@@ -13,6 +13,7 @@ from tests.gateway.settings import SETTINGS
 
 from isthmus.gateway.bootstrap import Sockets, bootstrap, bootstrap_json
 from isthmus.gateway.settings import GatewaySettings
+from isthmus.identity import TrustDomain
 
 SOCKETS = Sockets(Path())
 VARIANTS = {
@@ -30,6 +31,13 @@ def in_order_of_fields(message: Any) -> Any:
 def test_the_bootstrap_is_as_reviewed(name: str, golden: Golden) -> None:
     """Each difference to the golden file is a decision."""
     golden(name, in_order_of_fields(bootstrap(VARIANTS[name], SOCKETS)))
+
+
+def test_a_pilot_of_an_alias_is_believed() -> None:
+    """The pilot may prove itself in any trust domain of the mesh."""
+    text = bootstrap_json(bootstrap(replace(SETTINGS, trust_domain_aliases=(TrustDomain("old.local"),)), SOCKETS))
+    for domain in ("red-mesh.local", "old.local"):
+        assert f"spiffe://{domain}/ns/red-mesh-system/sa/istiod-red-mesh" in text
 
 
 def test_the_file_says_what_was_reviewed() -> None:

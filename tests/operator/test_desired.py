@@ -160,11 +160,13 @@ def test_service_is_honoured() -> None:
 
 
 def test_trust_domain_and_aliases_reach_the_processes() -> None:
-    """Processes know the mesh's trust domain, cluster.local by default; the pilot knows its aliases too."""
-    resource = control_plane({"security": {"trust": {"additionalDomains": ["a.local", "b.local"]}}})
-    command = of_kind(desired(resource, image="isthmus"), Deployment)["istiod-red-mesh"].spec.template.spec
-    text = " ".join(command.containers[0].command)
-    assert "--trust-domain cluster.local --trust-domain-alias a.local --trust-domain-alias b.local" in text
+    """The control plane and each gateway know the mesh's trust domain, cluster.local by default, and its aliases."""
+    trust = {"security": {"trust": {"additionalDomains": ["a.local", "b.local"]}}}
+    resource = control_plane({**trust, "gateways": {"additionalIngress": {"ingress-a": {}}}})
+    made = of_kind(desired(resource, image="isthmus"), Deployment)
+    for name in ("istiod-red-mesh", "ingress-a"):
+        text = " ".join(made[name].spec.template.spec.containers[0].command)
+        assert "--trust-domain cluster.local --trust-domain-alias a.local --trust-domain-alias b.local" in text
 
 
 @pytest.mark.parametrize(

@@ -222,10 +222,12 @@ class Red:
             yield
 
     @asynccontextmanager
-    async def control_plane(self, pod: str = "istiod-red-mesh-0", ip: str = POD_IP) -> AsyncIterator[None]:
-        """The control plane, for the block, from the moment when it is ready."""
+    async def control_plane(
+        self, pod: str = "istiod-red-mesh-0", ip: str = POD_IP, *, told: Settings | None = None
+    ) -> AsyncIterator[None]:
+        """The control plane, for the block, from the moment when it is ready; ``told`` replaces what it is told."""
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(run(settings(pod, ip), kubeconfig=self.lab.kubeconfig))
+            task = tasks.create_task(run(told or settings(pod, ip), kubeconfig=self.lab.kubeconfig))
             try:
                 await until(lambda: _is_ready(ip))
                 yield

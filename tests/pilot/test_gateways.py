@@ -29,7 +29,7 @@ from isthmus.federation.names import exported_hostname, outbound_sni
 from isthmus.federation.peer import Mesh, PeerConfig
 from isthmus.federation.plan import Endpoint, ExportTarget, ImportedPort
 from isthmus.federation.selection import QualifiedName
-from isthmus.identity import SpiffeId
+from isthmus.identity import SpiffeId, TrustDomain
 from isthmus.pilot.gateways import Gateways
 
 MESH = Mesh("green-mesh", "green-mesh-system", plans.bundle("green"))
@@ -255,6 +255,16 @@ def test_only_gateways_of_the_mesh_are_admitted(identities: Sequence[str]) -> No
     """An identity that is no gateway's, of another namespace or of another trust domain is refused."""
     with pytest.raises(PermissionError, match="no gateway of green-mesh"):
         World().gateways().admit(identities, {"POD_IP": "127.0.0.1"})
+
+
+def test_a_gateway_of_an_alias_is_admitted() -> None:
+    """A certificate of another trust domain of the mesh proves the same gateway, and no trust domain else does."""
+    mesh = replace(MESH, aliases=(TrustDomain("old.local"),))
+    gateways = Gateways(mesh, HOST, exports={}, endpoints=lambda _: [])
+    former = "spiffe://old.local/ns/green-mesh-system/sa/in-service-account"
+    assert gateways.admit([former], {"POD_IP": "127.0.0.1"})[0] == "in"
+    with pytest.raises(PermissionError):
+        gateways.admit([former.replace("old", "older")], {"POD_IP": "127.0.0.1"})
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "127.0.0.1:80", "10.0.0.256"])

@@ -27,6 +27,7 @@ def gateway(
     root_path: Annotated[Path, typer.Option(help="The mesh's root certificates, PEM.")] = Path(
         "/var/run/secrets/istio/root-cert.pem"
     ),
+    trust_domain_alias: Annotated[list[str] | None, typer.Option(help="Another name of the trust domain.")] = None,
     control_plane_namespace: Annotated[
         str, typer.Option(help="Namespace of the pilot; by default that of the pod.")
     ] = "",
@@ -59,6 +60,7 @@ def gateway(
             namespace=namespace,
             control_plane_namespace=control_plane_namespace or namespace,
             trust_domain=TrustDomain(trust_domain),
+            trust_domain_aliases=tuple(TrustDomain(alias) for alias in trust_domain_alias or ()),
             pilot=pilot,
             pod_name=pod_name,
             pod_ip=pod_ip,

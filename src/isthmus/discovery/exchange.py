@@ -8,7 +8,7 @@ the protocol; here is only what moves its bytes. Source: docs/protocol.md §1 (p
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -41,8 +41,8 @@ class Route:
     remote_checksum: int
     version: str
     """Which description of the peer the gateway must have (``federation.plan.RemotePeer.version``)."""
-    gateway: SpiffeId
-    """Who must answer: the egress gateway's service account."""
+    gateways: Collection[SpiffeId]
+    """Who must answer: the egress gateway's service account, in any trust domain of the mesh."""
     endpoints: Callable[[], Sequence[Endpoint]]
     """Where the gateway's pods are now; asked at each call."""
     context: Callable[[], ssl.SSLContext]
@@ -121,7 +121,7 @@ async def call(route: Route, path: str, *, attempt: int = 0) -> AsyncIterator[An
         endpoint,
         where=f"the egress gateway at {endpoint.host}:{endpoint.port}",
         context=route.context(),
-        expected=route.gateway,
+        expected=route.gateways,
         local_address=route.local_address,
     )
     try:
@@ -142,13 +142,14 @@ async def open_stream(
     *,
     where: str,
     context: ssl.SSLContext,
-    expected: SpiffeId,
+    expected: Collection[SpiffeId],
     local_address: str | None = None,
     server_name: str | None = None,
 ) -> "Stream":
     """Connect, and check who answers before a byte is sent.
 
-    ``where`` names the other end in messages, ``expected`` is who must answer, ``server_name`` the SNI to ask for.
+    ``where`` names the other end in messages, ``expected`` are the identities of which one must answer, ``server_name``
+    is the SNI to ask for.
     Raises LinkError.
     """
     local = None if local_address is None else (local_address, 0)
@@ -167,9 +168,9 @@ async def open_stream(
     except InvalidCertificateError as error:
         stream.abort()
         raise LinkError(f"{where} cannot prove who it is: {error}") from error
-    if identity != expected:
+    if identity not in expected:
         stream.abort()
-        raise LinkError(f"{where} is {identity}, expected {expected}")
+        raise LinkError(f"{where} is {identity}, expected {' or '.join(map(str, expected))}")
     return stream
 
 

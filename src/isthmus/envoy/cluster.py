@@ -100,7 +100,7 @@ def import_cluster_name(gateway_port: int) -> str:
 def pilot(control_plane: ControlPlane) -> Any:
     """From an ingress gateway to its own pilot's discovery server."""
     endpoint = Endpoint(control_plane.host, control_plane.discovery_port)
-    socket = tls.upstream(tls.from_own_mesh([control_plane.identity]), sni=control_plane.host)
+    socket = tls.upstream(tls.from_own_mesh(control_plane.identities), sni=control_plane.host)
     return _to(PILOT, [endpoint], socket)
 
 

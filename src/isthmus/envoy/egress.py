@@ -113,7 +113,7 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
         "discovery",
         direction="outbound",
         virtual_host={"name": "discovery", "domains": ["*"], "routes": _routes(plan.peers)},
-        filters=[http_filter("rbac", http_rbac_pb2.RBAC(rules=admit_only([plan.control_plane.identity])))],
+        filters=[http_filter("rbac", http_rbac_pb2.RBAC(rules=admit_only(plan.control_plane.identities)))],
     )
     return listener_pb2.Listener(
         name="discovery",
@@ -122,7 +122,7 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
         listener_filters=[TLS_INSPECTOR],
         filter_chains=[
             {
-                "transport_socket": tls.downstream(tls.from_own_mesh([plan.control_plane.identity]), alpn=["http/1.1"]),
+                "transport_socket": tls.downstream(tls.from_own_mesh(plan.control_plane.identities), alpn=["http/1.1"]),
                 "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
                 "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": packed(manager)}],
             }

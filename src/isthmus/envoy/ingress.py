@@ -5,6 +5,7 @@ be vouched for by the bundle of its trust domain, and its identity must be the o
 nothing the client says decides who it is. Source: docs/protocol.md §1 and §3.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from envoy.config.listener.v3 import listener_pb2
@@ -121,7 +122,7 @@ def _routes(plan: IngressPlan) -> list[dict[str, Any]]:
     ]
 
 
-def admit_only(clients: list[SpiffeId]) -> Any:
+def admit_only(clients: Iterable[SpiffeId]) -> Any:
     """RBAC rules that let these identities pass and nobody else."""
     principals = [{"authenticated": {"principal_name": {"exact": str(client)}}} for client in sorted(clients)]
     policy = rbac_pb2.Policy(permissions=[{"any": True}], principals=principals)

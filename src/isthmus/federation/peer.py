@@ -25,24 +25,51 @@ class Mesh:
     namespace: str
     bundle: TrustBundle
     cluster_domain: str = "cluster.local"
+    aliases: tuple[TrustDomain, ...] = ()
+    """Other trust domains whose identities are our own if our roots vouch for them: a mesh that moves from one trust
+    domain to another has certificates of both for a while."""
 
     @property
     def trust_domain(self) -> TrustDomain:
         """The trust domain of all identities that this mesh issues."""
         return self.bundle.trust_domain
 
+    @property
+    def trust_domains(self) -> tuple[TrustDomain, ...]:
+        """All trust domains that are ours, that of new identities first."""
+        return (self.trust_domain, *(each for each in self.aliases if each != self.trust_domain))
+
+    def own_roots(self, trust_domain: TrustDomain) -> TrustBundle:
+        """Our own roots, to vouch for one of our trust domains."""
+        return TrustBundle.of(trust_domain, self.bundle.roots)
+
     def account(self, name: str) -> SpiffeId:
         """The identity of a service account in the control plane's namespace."""
         return SpiffeId.service_account(self.trust_domain, namespace=self.namespace, account=name)
+
+    def accounts(self, name: str) -> tuple[SpiffeId, ...]:
+        """All identities that prove this service account, one for each of our trust domains."""
+        return tuple(
+            SpiffeId.service_account(each, namespace=self.namespace, account=name) for each in self.trust_domains
+        )
 
     @property
     def pilot_account(self) -> SpiffeId:
         """The identity of the control plane itself."""
         return self.account(f"istiod-{self.name}")
 
+    @property
+    def pilot_accounts(self) -> tuple[SpiffeId, ...]:
+        """All identities that prove the control plane."""
+        return self.accounts(f"istiod-{self.name}")
+
     def gateway_account(self, gateway: str) -> SpiffeId:
         """The identity of a gateway (its pods run as ``<gateway>-service-account``)."""
         return self.account(f"{gateway}-service-account")
+
+    def gateway_accounts(self, gateway: str) -> tuple[SpiffeId, ...]:
+        """All identities that prove a gateway."""
+        return self.accounts(f"{gateway}-service-account")
 
 
 class PeerConfigError(Exception):
@@ -138,9 +165,9 @@ def _endpoints(peer: ServiceMeshPeer, port: int) -> tuple[Endpoint, ...]:
 
 
 def _bundle(peer: ServiceMeshPeer, trust_domain: TrustDomain, roots: dict[str, str] | None, mesh: Mesh) -> TrustBundle:
-    """The roots of the peer; if it is of our own trust domain, our own, whatever the resource names."""
-    if trust_domain == mesh.trust_domain:
-        return mesh.bundle
+    """The roots of the peer; if it is of a trust domain of ours, our own, whatever the resource names."""
+    if trust_domain in mesh.trust_domains:
+        return mesh.own_roots(trust_domain)
     where = f"{mesh.namespace}/{peer.root_config_map}"
     if roots is None:
         raise PeerConfigError("RootNotFound", f"ConfigMap {where} does not exist: create it with key {ROOT_KEY}")

@@ -31,6 +31,13 @@ class ControlPlane:
     """DNS name of the Service ``istiod-<mesh>``."""
     identity: SpiffeId
     discovery_port: int = DISCOVERY_PORT
+    aliases: tuple[SpiffeId, ...] = ()
+    """Identities that prove it as well: those of the mesh's other trust domains."""
+
+    @property
+    def identities(self) -> tuple[SpiffeId, ...]:
+        """All identities that prove it."""
+        return (self.identity, *self.aliases)
 
 
 @dataclass(frozen=True, slots=True)

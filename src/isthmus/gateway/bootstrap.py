@@ -109,7 +109,7 @@ def _ads() -> dict[str, Any]:
 
 def _xds(settings: GatewaySettings) -> Any:
     """The pilot's aggregated discovery service, by mutual TLS: only our pilot is believed."""
-    validation = tls.from_own_mesh([settings.pilot_identity])
+    validation = tls.from_own_mesh(settings.pilot_identities)
     return cluster_pb2.Cluster(
         name=XDS_CLUSTER,
         cluster_type={"name": "envoy.clusters.dns", "typed_config": packed(_DNS)},

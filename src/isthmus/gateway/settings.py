@@ -1,7 +1,7 @@
 """What one gateway pod is told when it starts, and the names that follow from it."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -49,6 +49,8 @@ class GatewaySettings:
     namespace: str
     control_plane_namespace: str
     trust_domain: TrustDomain
+    trust_domain_aliases: tuple[TrustDomain, ...] = ()
+    """Other trust domains of the mesh: a pilot of one of them is ours too."""
     pilot: str
     """DNS name or address of the pilot; whether it is the right one is told by its certificate, not by this."""
     pod_name: str
@@ -83,6 +85,13 @@ class GatewaySettings:
         """Who the pilot of this mesh is."""
         account = f"istiod-{self.mesh}"
         return SpiffeId.service_account(self.trust_domain, namespace=self.control_plane_namespace, account=account)
+
+    @property
+    def pilot_identities(self) -> tuple[SpiffeId, ...]:
+        """All identities that prove the pilot of this mesh, one for each of its trust domains."""
+        own = self.pilot_identity
+        aliases = (replace(own, trust_domain=alias) for alias in self.trust_domain_aliases)
+        return (own, *(each for each in aliases if each != own))
 
     @property
     def pilot_server_name(self) -> str:

@@ -145,7 +145,7 @@ def _command(mesh: Mesh, gateway: PeerGateway) -> list[str]:
         *("--role", gateway.role),
         *("--mesh", mesh.name),
         *("--namespace", gateway.namespace),
-        *("--trust-domain", mesh.trust_domain),
+        *mesh.trust_options,
         *("--pilot", f"{mesh.pilot}.{mesh.namespace}.svc.cluster.local"),
         *("--pod-name", "$(POD_NAME)"),
         *("--pod-ip", "$(POD_IP)"),

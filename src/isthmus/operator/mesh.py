@@ -72,6 +72,13 @@ class Mesh:
         return self.control_plane.spec.security.trust.domain
 
     @property
+    def trust_options(self) -> list[str]:
+        """The trust domain and its aliases, as the processes of the mesh are told of them."""
+        aliases = self.control_plane.spec.security.trust.additional_domains
+        words = (word for alias in aliases for word in ("--trust-domain-alias", alias))
+        return ["--trust-domain", self.trust_domain, *words]
+
+    @property
     def gateways(self) -> list[PeerGateway]:
         """The gateways that are enabled: egresses, then ingresses, each by name."""
         spec = self.control_plane.spec.gateways

@@ -86,13 +86,11 @@ def _container(mesh: Mesh, runtime: Runtime) -> Container:
 
 
 def _command(mesh: Mesh) -> list[str]:
-    aliases = mesh.control_plane.spec.security.trust.additional_domains
     return [
         *("isthmus", "pilot"),
         *("--mesh", mesh.name),
         *("--namespace", mesh.namespace),
-        *("--trust-domain", mesh.trust_domain),
-        *(word for alias in aliases for word in ("--trust-domain-alias", alias)),
+        *mesh.trust_options,
         *("--pod-name", "$(POD_NAME)"),
         *("--pod-ip", "$(POD_IP)"),
     ]

@@ -70,7 +70,9 @@ class ControlPlane:
         self._authority = authority
         self._settings = settings
         bundle = own_bundle(authority, settings.trust_domain)
-        self._mesh = Mesh(settings.mesh, settings.namespace, bundle, settings.cluster_domain)
+        self._mesh = Mesh(
+            settings.mesh, settings.namespace, bundle, settings.cluster_domain, settings.trust_domain_aliases
+        )
         self._identity = OwnIdentity(authority, settings, self._mesh.pilot_account)
         self._tls = OwnTls(self._identity, bundle)
         self._cluster = Cluster(client, namespace=settings.namespace)

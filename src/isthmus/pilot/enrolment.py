@@ -69,7 +69,7 @@ class Enrolments:
         return verdict.answer
 
     def _is_gateway_of(self, application: Application, invitation: OpenInvitation) -> bool:
-        return application.caller == self._mesh.gateway_account(invitation.ingress)
+        return application.caller in self._mesh.gateway_accounts(invitation.ingress)
 
     def _surroundings(self) -> Surroundings:
         cluster = self._cluster

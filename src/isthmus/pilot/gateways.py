@@ -30,7 +30,7 @@ class Gateways:
     def __init__(self, mesh: Mesh, host: str, *, exports: Mapping[str, ExportTable], endpoints: EndpointsOf) -> None:
         """``host`` is the DNS name of our Service; ``exports`` are the tables of all peers by name, live."""
         self._mesh = mesh
-        self._control_plane = ControlPlane(host, mesh.pilot_account)
+        self._control_plane = ControlPlane(host, mesh.pilot_account, aliases=mesh.pilot_accounts[1:])
         self._exports = exports
         self._endpoints = endpoints
         self._pods: dict[str, Pods] = {}
@@ -126,6 +126,6 @@ class Gateways:
                 continue
             account = spiffe_id.path.rpartition("/")[2]
             name = account.removesuffix(_SUFFIX)
-            if name and name != account and spiffe_id == self._mesh.gateway_account(name):
+            if name and name != account and spiffe_id in self._mesh.gateway_accounts(name):
                 return name
         raise PermissionError(f"no gateway of {self._mesh.name} has the identity {', '.join(identities) or '(none)'}")

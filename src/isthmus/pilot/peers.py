@@ -104,9 +104,9 @@ class Peers:
         link = self._parts.links.get(peer)
         if link is None or link.config is None:
             raise UnknownPeerError(f"no ServiceMeshPeer {peer} is served by {self._mesh.name}")
-        expected = self._mesh.gateway_account(link.config.ingress)
-        if caller != expected:
-            raise ForbiddenError(f"{caller} may not speak for peer {peer}: expected {expected}")
+        expected = self._mesh.gateway_accounts(link.config.ingress)
+        if caller not in expected:
+            raise ForbiddenError(f"{caller} may not speak for peer {peer}: expected {' or '.join(map(str, expected))}")
         return link
 
     def _named(self, change: Change[Any]) -> None:
@@ -247,7 +247,7 @@ class Peers:
             discovery_name=config.remote.discovery_name,
             remote_checksum=config.remote.remote_checksum,
             version=config.remote.version,
-            gateway=self._mesh.gateway_account(egress),
+            gateways=self._mesh.gateway_accounts(egress),
             endpoints=lambda: [Endpoint(each, DISCOVERY_PORT) for each in self._parts.cluster.pod_addresses(egress)],
             context=self._parts.tls.client,
             local_address=self._pod_ip,
