@@ -88,8 +88,10 @@ def test_an_unusable_rule_is_told_of(given_rule: dict[str, object], says: str) -
     ],
 )
 def test_a_locality_with_a_gap_is_dropped_whole(locality: dict[str, str], region: str) -> None:
-    """A zone needs its region and a subzone its zone."""
-    assert rules(locality=locality).locality.region == region
+    """A zone needs its region and a subzone its zone, else a problem is told."""
+    chosen = rules(locality=locality)
+    assert chosen.locality.region == region
+    assert [each.reason for each in chosen.problems] == ([] if region else ["InvalidLocality"])
 
 
 KEYS = st.builds(ImportKey, st.sampled_from(["p", "q"]), st.sampled_from(["a", "b", "c"]), st.integers(1, 3))

@@ -193,3 +193,35 @@ def test_peers_hear_of_the_first_and_the_last_ready_pod(counts: list[int], told:
         pods.become(count)
     assert [None if each is None else each.ready for each in pods.told] == told
     assert pods.exporting.feeds["red-mesh"].checksum == Pods().exporting.feeds["red-mesh"].checksum
+
+
+@pytest.mark.slow
+async def test_an_import_is_where_its_importer_says(tmp_path: Path) -> None:
+    """The zone of an import and the hint for it follow ``spec.locality`` at once; one with a gap is told of."""
+
+    def located(**locality: str) -> str:
+        return IMPORT_ALL.replace("spec: {", f"spec: {{locality: {json.dumps(locality)}, ")
+
+    async def wait_place(red: Red, zone: str | None, hints: list[str]) -> None:
+        async def is_so() -> bool:
+            endpoint = ((await red.import_slice()).endpoints or [])[0]
+            found = [each.name for each in (endpoint.hints.forZones if endpoint.hints else None) or ()]
+            return (endpoint.zone, found) == (zone, hints)
+
+        await until(is_so)
+
+    async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():
+        await red.apply(red.green_root, peer(), IMPORT_ALL)
+        await wait_place(red, None, [])
+        await red.apply(located(region="us-west", zone="us-west-1"))
+        await wait_place(red, "us-west-1", ["us-west-1"])
+        await red.apply(located(region="us-west"))
+        await wait_place(red, None, ["us-west"])
+        await red.apply(located(zone="us-west-1"))
+        await wait_place(red, None, [])
+
+        async def is_told() -> bool:
+            conditions = (await red.status("importedserviceset")).get("conditions", [])
+            return [each["reason"] for each in conditions if each["type"] == "Accepted"] == ["InvalidLocality"]
+
+        await until(is_told)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from isthmus.api.imports import ImportRule, ImportsModel, Locality
 from isthmus.api.selectors import NameSelector
+from isthmus.federation.locality import locality_problems
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.names import import_suffix
 from isthmus.federation.selection import Problem, QualifiedName, name_scope, renamed, rule_problems, selects
@@ -30,6 +31,7 @@ class ImportRules:
     rules: tuple[Callable[[QualifiedName], ImportedName | None], ...] = ()
     problems: tuple[Problem, ...] = ()
     locality: Locality = field(default_factory=Locality)
+    """Where the importer says that all of it is; empty: nowhere in particular."""
     indexes: tuple[int, ...] = ()
     """Where each usable rule stands in the set."""
 
@@ -37,6 +39,7 @@ class ImportRules:
     def of(cls, imports: ImportsModel, *, peer: str, cluster_domain: str) -> "ImportRules":
         """Make rules ready for use; one that cannot be used is left out and told of, and the others count."""
         default = imports.spec.domain_suffix or import_suffix(peer)
+        problems = locality_problems(imports.spec.locality)
         given = imports.spec.import_rules or ()
         reasons = [_unusable(rule, default, cluster_domain) for rule in given]
         usable = [index for index, why in enumerate(reasons) if not why]
@@ -46,8 +49,8 @@ class ImportRules:
         ]
         return cls(
             rules=tuple(_matcher(given[index], default, cluster_domain) for index in usable),
-            problems=rule_problems("importRules", reasons, scopes),
-            locality=_usable_locality(imports.spec.locality),
+            problems=(*rule_problems("importRules", reasons, scopes), *problems),
+            locality=(imports.spec.locality if not problems else None) or Locality(),
             indexes=tuple(usable),
         )
 
@@ -91,10 +94,3 @@ def _unusable(rule: ImportRule, default: str, cluster_domain: str) -> str:
     if suffix in {cluster_domain, f"svc.{cluster_domain}"}:
         return f"domainSuffix {suffix} is the cluster's own, use importAsLocal: true instead"
     return ""
-
-
-def _usable_locality(locality: Locality | None) -> Locality:
-    """The locality as given; empty if a zone comes without its region, or a subzone without its zone."""
-    if locality is None or (locality.zone and not locality.region) or (locality.subzone and not locality.zone):
-        return Locality()
-    return locality

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
-from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
+from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForZone
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from isthmus.federation.locality import Place
 from isthmus.federation.messages import MalformedMessageError, ServiceMessage, encode, parse_service
 from isthmus.federation.ports import ImportKey
 from isthmus.federation.workload import Workload, WorkloadPort
@@ -73,9 +74,16 @@ def import_service(workload: Workload) -> Service:
 
 
 def import_slice(
-    workload: Workload, gateway_addresses: Sequence[str], names: Mapping[int, str], *, is_ready: bool = True
+    workload: Workload,
+    gateway_addresses: Sequence[str],
+    names: Mapping[int, str],
+    *,
+    is_ready: bool = True,
+    at: Place = Place(),  # noqa: B008  (frozen)
 ) -> EndpointSlice:
     """Where its connections go: to the pods of the egress gateway, if the import ``is_ready`` to be called.
+
+    They count as being ``at`` the place where the import is, not where the gateway runs.
 
     ``names`` are those of the Service's ports, by number; a port that the Service does not have leads nowhere.
     """
@@ -94,7 +102,15 @@ def import_slice(
             },
         ),
         addressType=family,
-        endpoints=[Endpoint(addresses=[address], conditions=_conditions(is_ready=is_ready)) for address in addresses],
+        endpoints=[
+            Endpoint(
+                addresses=[address],
+                conditions=_conditions(is_ready=is_ready),
+                zone=at.zone or None,
+                hints=EndpointHints(forZones=[ForZone(name=at.hint)]) if at.hint else None,
+            )
+            for address in addresses
+        ],
         ports=[EndpointPort(name=names[port.port], port=port.gateway_port, protocol="TCP") for port in ports],
     )
 

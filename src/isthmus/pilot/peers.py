@@ -155,6 +155,8 @@ class Peers:
         self._tell_problems(name, (*exports.problems, *imports.problems))
         before, link.config, link.refusal = link.config, config, None
         self._parts.exporting.configure(name, exports, self._mesh.gateway_account(config.ingress))
+        if imports.locality != link.imports.rules.locality:
+            self._parts.workloads.readiness_changed(name)
         changed = link.imports.configure(imports)
         if config != before:
             self._connect(link, config)

@@ -18,6 +18,7 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.availability import is_ready
 from isthmus.federation.import_table import Import
+from isthmus.federation.locality import Place, place
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.plan import ImportedPort
 from isthmus.federation.ports import ImportKey, PortBook, PortsExhaustedError
@@ -140,7 +141,7 @@ class Workloads:
         self.changed(peer, {hostname for owner, hostname in names if owner == peer})
 
     def readiness_changed(self, peer: str) -> None:
-        """Whether the imports of a peer may be called may have another answer now."""
+        """Whether the imports of a peer may be called, or where they are, may have another answer now."""
         for name in self._made:
             if name[0] == peer:
                 self._queue.add(name)
@@ -271,15 +272,22 @@ class Workloads:
         return False
 
     def _desired(self, name: ImportName, made: _Made) -> list[Any]:
-        addresses = self._cluster.pod_addresses(made.egress)
+        addresses, at = self._cluster.pod_addresses(made.egress), self._place(made.workload.imported)
         service = self._cluster.services.get(made.service)
         if made.workload.imported.called.is_local and service is not None and is_joined_by(service, name):
             is_ready = self._is_ready(made, joins=True)
-            behind = import_slice(made.workload, addresses, names_of_ports(service), is_ready=is_ready)
+            behind = import_slice(made.workload, addresses, names_of_ports(service), is_ready=is_ready, at=at)
             return [made_by(self._cluster.namespace, behind)]
         names, is_ready = port_names(made.workload), self._is_ready(made, joins=False)
-        objects = (import_service(made.workload), import_slice(made.workload, addresses, names, is_ready=is_ready))
+        objects = (
+            import_service(made.workload),
+            import_slice(made.workload, addresses, names, is_ready=is_ready, at=at),
+        )
         return [made_by(self._cluster.namespace, each) for each in objects]
+
+    def _place(self, imported: Import) -> Place:
+        link = self._links.get(imported.peer)
+        return place(link.imports.rules.locality if link is not None else None, imported.service.locality)
 
     def _is_ready(self, made: _Made, *, joins: bool) -> bool:
         """Whether the import may be called; ``joins``: beside pods that a Service has here."""
