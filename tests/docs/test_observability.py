@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, ProcessCollector
 from tests.docs.markdown import REPOSITORY
 
+from isthmus.envoy.access_format import OPERATORS
+from isthmus.logs import COMPONENTS
 from isthmus.pilot.measured import MEASURED
 from isthmus.pilot.metrics import Pushes
 
@@ -47,3 +49,17 @@ def test_every_metric_of_the_control_plane_is_described() -> None:
     assert {name for name in told if name.startswith("process_")} == process
     ours: Described = {name: told[name] for name in told if not name.startswith("process_")}
     assert ours == dict([*_measured(), *_pushes()])
+
+
+def test_every_operator_of_access_logs_is_described() -> None:
+    """The operators that a format may use are those that the document lists, ours and Envoy's."""
+    section = DOCUMENT.read_text().partition("\n## Access logs\n")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`%?([A-Z][A-Z0-9_]+)%?`", section))
+    assert told - {"TEXT"} == OPERATORS
+
+
+def test_every_component_of_logs_is_described() -> None:
+    """The components whose level may be set are those that the document lists."""
+    told = re.search(r"The components of `general` are (.*?);", DOCUMENT.read_text())
+    assert told is not None
+    assert tuple(re.findall(r"`(\w+)`", told[1])) == COMPONENTS

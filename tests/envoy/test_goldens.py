@@ -15,21 +15,38 @@ from tests.conftest import Golden
 from tests.envoy import plans
 from tests.envoy.conftest import ENVOY, bootstrap
 
+from isthmus.api.logs import AccessLogFile
 from isthmus.envoy import cluster, egress, endpoint, ingress, message, secret, tls
+from isthmus.envoy.access_format import OPERATORS
 from isthmus.federation.plan import EgressPlan, Endpoint, IngressPlan, RemotePeer
 
 ADS = {"ads": {}, "resource_api_version": "V3"}
 SERVER_NAME = "outbound_.9080_._.reviews.bookinfo.svc.red-mesh-exports.local"
 ENDPOINTS = [Endpoint("10.1.2.4", 9080), Endpoint("10.1.2.3", 9080), Endpoint("2001:db8::5", 9080)]
 
+EVERY_OPERATOR = " ".join(
+    f"%{name}(:PATH?X-PATH):20%" if name in {"REQ", "RESP"} else f"%{name}%" for name in sorted(OPERATORS)
+)
 LISTENERS: dict[str, Callable[[], list[Any]]] = {
     "ingress-of-one-peer": lambda: ingress.listeners(plans.INGRESS_OF_ONE, plans.BIND_ADDRESS),
     "ingress-of-two-peers": lambda: ingress.listeners(plans.INGRESS_OF_TWO, plans.BIND_ADDRESS),
     "ingress-that-invites": lambda: ingress.listeners(plans.INGRESS_THAT_INVITES, plans.BIND_ADDRESS)[:1],
+    "ingress-that-logs-text": lambda: ingress.listeners(
+        replace(plans.INGRESS_OF_ONE, access_log=AccessLogFile(encoding="TEXT")), plans.BIND_ADDRESS
+    ),
+    "ingress-that-logs-nothing": lambda: ingress.listeners(
+        replace(plans.INGRESS_OF_ONE, access_log=AccessLogFile(name="/dev/null")), plans.BIND_ADDRESS
+    ),
+    "egress-that-logs-by-every-operator": lambda: [
+        egress.discovery(
+            replace(plans.EGRESS, access_log=AccessLogFile(name="/dev/stderr", format=EVERY_OPERATOR)),
+            plans.BIND_ADDRESS,
+        )
+    ],
     "egress-of-two-peers": lambda: [egress.discovery(plans.EGRESS, plans.BIND_ADDRESS)],
     "egress-of-no-peer": lambda: egress.listeners(plans.EGRESS_OF_NONE, plans.BIND_ADDRESS),
-    "imported-port": lambda: [egress.imports(16000, plans.BIND_ADDRESS, plans.EGRESS.imports)],
-    "imported-port-of-many": lambda: [egress.imports(16512, plans.BIND_ADDRESS, plans.EGRESS.imports)],
+    "imported-port": lambda: [egress.imports(plans.EGRESS, 16000, plans.BIND_ADDRESS, plans.EGRESS.imports)],
+    "imported-port-of-many": lambda: [egress.imports(plans.EGRESS, 16512, plans.BIND_ADDRESS, plans.EGRESS.imports)],
 }
 CLUSTERS: dict[str, Callable[[], list[Any]]] = {
     "cluster-pilot": lambda: [cluster.pilot(plans.CONTROL_PLANE)],

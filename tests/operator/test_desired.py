@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Service, ServiceAccount
+from lightkube.resources.core_v1 import ConfigMap, Service, ServiceAccount
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 from tests.operator.meshes import control_plane, documented
 
@@ -18,6 +18,7 @@ from isthmus.kube.apply import Apply, Delete, identity_of, stamped
 from isthmus.operator.controller import KINDS
 from isthmus.operator.desired import desired, problems
 from isthmus.operator.mesh import owner_of
+from isthmus.pilot.mesh_settings import parse_settings
 
 GATEWAY = st.fixed_dictionaries(
     {},
@@ -169,6 +170,23 @@ def test_trust_domain_and_aliases_reach_the_processes() -> None:
         assert "--trust-domain cluster.local --trust-domain-alias a.local --trust-domain-alias b.local" in text
 
 
+def test_log_settings_reach_the_processes_without_a_restart() -> None:
+    """They are in the ConfigMap that the pilot follows and gateways mount, and in no Deployment."""
+    spec: dict[str, Any] = {"gateways": {"additionalEgress": {"egress-a": {}}}}
+    logging = {"general": {"logging": {"componentLevels": {"kube": "debug"}}}}
+    before = desired(control_plane(spec), image="isthmus")
+    after = desired(control_plane({**spec, **logging}), image="isthmus")
+    (changed,) = [
+        new for old, new in zip(before, after, strict=True) if msgspec.json.encode(old) != msgspec.json.encode(new)
+    ]
+    assert isinstance(changed, ConfigMap)
+    assert key_of(changed).name == "istiod-red-mesh"
+    settings = parse_settings((changed.data or {})["logs.json"])
+    assert settings.general.logging.component_levels == {"kube": "debug"}
+    pod = of_kind(after, Deployment)["egress-a"].spec.template.spec
+    assert "istiod-red-mesh" in [volume.configMap.name for volume in pod.volumes if volume.configMap]
+
+
 @pytest.mark.parametrize(
     ("spec", "name", "problem"),
     [
@@ -177,6 +195,8 @@ def test_trust_domain_and_aliases_reach_the_processes() -> None:
         ({"gateways": {"additionalIngress": {"Ingress": {}}}}, "red-mesh", "gateway 'Ingress'"),
         ({"gateways": {"additionalIngress": {"a": {}}, "additionalEgress": {"a": {}}}}, "red-mesh", "both"),
         ({"gateways": {"additionalIngress": {"istiod-red-mesh": {}}}}, "red-mesh", "name of the control plane"),
+        ({"proxy": {"accessLogging": {"file": {"format": "%HOME%"}}}}, "red-mesh", "accessLogging.file.format"),
+        ({"proxy": {"accessLogging": {"file": {"format": "%PEER%", "encoding": "JSON"}}}}, "red-mesh", "leave one"),
     ],
 )
 def test_problems(spec: dict[str, Any], name: str, problem: str) -> None:

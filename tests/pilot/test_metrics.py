@@ -18,6 +18,7 @@ from isthmus.envoy.message import LISTENER
 from isthmus.federation.imports import ImportedName, ImportRules
 from isthmus.federation.messages import Health, ServiceMessage
 from isthmus.identity import fingerprint
+from isthmus.logs import Levels
 from isthmus.pilot.app import ControlPlane
 from isthmus.pilot.link import Link
 from isthmus.pilot.measured import MEASURED
@@ -172,7 +173,7 @@ def _add_peer(plane: ControlPlane, name: str, *, imports: int) -> None:
 async def test_a_scrape_stays_cheap(tmp_path: Path) -> None:
     """A hundred peers and ten thousand imports: no series for a service, and a page within a tenth of a second."""
     async with red_cluster(tmp_path) as red:
-        plane = ControlPlane(red.client, red.authority, settings())
+        plane = ControlPlane(red.client, red.authority, settings(), Levels())
         for number in range(100):
             _add_peer(plane, f"peer-{number}", imports=100)
         took = []

@@ -9,6 +9,7 @@ import msgspec
 from lightkube.core.resource import NamespacedResourceG, NamespacedSubResource
 from msgspec import Meta
 
+from isthmus.api.logs import General, LogSettings, Proxy
 from isthmus.api.meta import DNS_LABEL, Conditions, Envelope, ObservedGeneration, Part, api_info, status_info
 from isthmus.api.peer import Port, TrustDomainName
 
@@ -201,6 +202,13 @@ class ControlPlaneSpec(Part, frozen=True, kw_only=True):
     security: Security = Security()
     gateways: Gateways = Gateways()
     runtime: Runtimes = Runtimes()
+    general: General = General()
+    proxy: Proxy = Proxy()
+
+    @property
+    def logs(self) -> LogSettings:
+        """What takes effect without a restart."""
+        return LogSettings(general=self.general, proxy=self.proxy)
 
 
 class Components(Part, frozen=True, kw_only=True):

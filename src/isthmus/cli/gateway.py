@@ -28,6 +28,9 @@ def gateway(
         "/var/run/secrets/istio/root-cert.pem"
     ),
     trust_domain_alias: Annotated[list[str] | None, typer.Option(help="Another name of the trust domain.")] = None,
+    settings_path: Annotated[
+        Path, typer.Option(help="Settings of the mesh, JSON, followed while it runs; may be missing.")
+    ] = Path("/etc/isthmus/logs.json"),
     control_plane_namespace: Annotated[
         str, typer.Option(help="Namespace of the pilot; by default that of the pod.")
     ] = "",
@@ -46,13 +49,13 @@ def gateway(
     """Get the pod's certificate, keep it fresh, and run Envoy, until stopped."""
     # Its lines about failed connections come again as exceptions, which say more.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from isthmus.cli.logs import configure
     from isthmus.cli.stopping import until_stopped
     from isthmus.gateway import Agent, DnsServer, GatewaySettings, Role
     from isthmus.identity import TrustDomain
+    from isthmus.logs import configure
 
     try:
-        configure(log_level)
+        levels = configure(log_level)
         settings = GatewaySettings(
             name=name,
             role=Role(role),
@@ -72,8 +75,9 @@ def gateway(
             concurrency=concurrency,
             drain_time_s=drain_time,
             log_level=log_level,
+            settings_path=settings_path,
         )
-        agent = Agent(settings, envoy=_program(envoy or _envoy()), json_log=not sys.stderr.isatty())
+        agent = Agent(settings, envoy=_program(envoy or _envoy()), json_log=not sys.stdout.isatty(), levels=levels)
         asyncio.run(until_stopped(agent.run()))
     except (ValueError, OSError) as error:
         typer.echo(f"isthmus gateway: {error}", err=True)

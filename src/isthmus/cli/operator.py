@@ -28,8 +28,8 @@ def operator(
     import uvloop
     from lightkube.core.exceptions import ConfigError
 
-    from isthmus.cli.logs import configure
     from isthmus.cli.stopping import until_stopped
+    from isthmus.logs import configure
     from isthmus.operator.process import Settings, run
 
     configure(log_level)

@@ -23,14 +23,14 @@ def pilot(
     import uvloop
     from lightkube.core.exceptions import ConfigError
 
-    from isthmus.cli.logs import configure
     from isthmus.cli.stopping import until_stopped
     from isthmus.identity import IdentityError, TrustDomain
     from isthmus.kube.errors import KubeError
+    from isthmus.logs import configure
     from isthmus.pilot.app import run
     from isthmus.pilot.settings import Settings
 
-    configure(log_level)
+    levels = configure(log_level)
     try:
         settings = Settings(
             mesh=mesh,
@@ -41,7 +41,7 @@ def pilot(
             pod_ip=pod_ip,
             cluster_domain=cluster_domain,
         )
-        uvloop.run(until_stopped(run(settings, kubeconfig=kubeconfig)))
+        uvloop.run(until_stopped(run(settings, kubeconfig=kubeconfig, levels=levels)))
     except (ConfigError, IdentityError, KubeError, OSError) as error:
         typer.echo(f"isthmus pilot: {error}", err=True)
         raise typer.Exit(1) from error

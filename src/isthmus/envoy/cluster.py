@@ -121,7 +121,7 @@ def imported(port: ImportedPort, peer: RemotePeer) -> Any:
     socket = tls.upstream(validation, sni=sni, alpn=tls.ALPN_OF_PEERS[:1])
     built = _to_peer(import_cluster_name(port.gateway_port), peer.services, socket)
     built.alt_stat_name = statistics_of("outbound", peer.name)
-    facts = {"peer": port.peer, "service": port.hostname, "port": port.service_port}
+    facts = {"peer": port.peer, "service": _printable(port.hostname), "port": port.service_port}
     built.metadata.filter_metadata[METADATA].CopyFrom(struct(facts))
     return built
 
@@ -162,6 +162,11 @@ def _to(
         upstream_connection_options=_KEEPALIVE,
         **(_STATIC if all(_is_ip(endpoint.host) for endpoint in listed) else _BY_NAME),
     )
+
+
+def _printable(name: str) -> str:
+    """A name of the peer's in a form that cannot forge a line of an access log."""
+    return "".join(each if "!" <= each <= "~" else "_" for each in name)
 
 
 def _is_ip(host: str) -> bool:

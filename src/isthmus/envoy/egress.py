@@ -10,6 +10,7 @@ from typing import Any
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 
+from isthmus.api.logs import AccessLogFile
 from isthmus.envoy import tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import IMPORT_PREFIX, METADATA, discovery_cluster_name
@@ -35,7 +36,7 @@ CONNECT_ATTEMPTS = 4
 def listeners(plan: EgressPlan, bind_address: str) -> list[Any]:
     """All listeners of this gateway."""
     blocks = sorted({block_of(port) for port in plan.imports})
-    return [discovery(plan, bind_address), *(imports(block, bind_address, plan.imports) for block in blocks)]
+    return [discovery(plan, bind_address), *(imports(plan, block, bind_address, plan.imports) for block in blocks)]
 
 
 def block_of(gateway_port: int) -> int:
@@ -53,7 +54,7 @@ def has_chains(block: int) -> bool:
     return block < FIRST_PORT + BLOCKS_OF_CHAINS * PORTS_OF_A_BLOCK
 
 
-def imports(block: int, bind_address: str, imported: Mapping[int, ImportedPort]) -> Any:
+def imports(plan: EgressPlan, block: int, bind_address: str, imported: Mapping[int, ImportedPort]) -> Any:
     """The listener of a block of gateway ports, imported or not: the port that is called names the cluster.
 
     The cluster is made when it is first called; there is none for a port without import, and the call is closed. The
@@ -69,7 +70,7 @@ def imports(block: int, bind_address: str, imported: Mapping[int, ImportedPort])
         enable_reuse_port={"value": False},
         connection_balance_config={"exact_balance": {}},
         filter_chains=_chains(block, imported) if has_chains(block) else [{"filters": _TO_IMPORT}],
-        access_log=_import_log(),
+        access_log=_import_log(plan.access_log),
     )
 
 
@@ -101,10 +102,10 @@ _TO_IMPORT = [
 ]
 
 
-def _import_log() -> list[dict[str, Any]]:
+def _import_log(to: AccessLogFile) -> list[dict[str, Any]]:
     """A line for each connection, of the listener lest each chain hold it; the cluster tells which import it is for."""
     said = {fact: f"%METADATA(CLUSTER:{METADATA}:{fact})%" for fact in ("peer", "service", "port")}
-    return connection_log("outbound", said.pop("peer"), gateway_port="%DOWNSTREAM_LOCAL_PORT%", **said)
+    return connection_log(to, "outbound", said.pop("peer"), gateway_port="%DOWNSTREAM_LOCAL_PORT%", **said)
 
 
 def discovery(plan: EgressPlan, bind_address: str) -> Any:
@@ -114,6 +115,7 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
         direction="outbound",
         virtual_host={"name": "discovery", "domains": ["*"], "routes": _routes(plan.peers)},
         filters=[http_filter("rbac", http_rbac_pb2.RBAC(rules=admit_only(plan.control_plane.identities)))],
+        access_log=plan.access_log,
     )
     return listener_pb2.Listener(
         name="discovery",
@@ -127,7 +129,7 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
                 "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": packed(manager)}],
             }
         ],
-        access_log=refused_log("outbound"),
+        access_log=refused_log(plan.access_log, "outbound"),
     )
 
 

@@ -13,6 +13,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.connection_limit.v3 import connection_limit_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as manager_pb2
 
+from isthmus.api.logs import AccessLogFile
 from isthmus.envoy import tls
 from isthmus.envoy.access_log import request_log
 from isthmus.envoy.cluster import PILOT
@@ -31,8 +32,8 @@ _REQUEST_TIMEOUT = seconds(10)
 _ALL = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
-def chain(server_name: str) -> dict[str, Any]:
-    """The filter chain for connections that ask for ``server_name``."""
+def chain(server_name: str, access_log: AccessLogFile) -> dict[str, Any]:
+    """The filter chain for connections that ask for ``server_name``, each told to ``access_log``."""
     limit = connection_limit_pb2.ConnectionLimit(stat_prefix=NAME, max_connections={"value": MAX_CONNECTIONS})
     return {
         "name": NAME,
@@ -41,12 +42,12 @@ def chain(server_name: str) -> dict[str, Any]:
         "transport_socket_connect_timeout": _HANDSHAKE_TIMEOUT,
         "filters": [
             {"name": "envoy.filters.network.connection_limit", "typed_config": packed(limit)},
-            {"name": "envoy.filters.network.http_connection_manager", "typed_config": packed(_manager())},
+            {"name": "envoy.filters.network.http_connection_manager", "typed_config": packed(_manager(access_log))},
         ],
     }
 
 
-def _manager() -> Any:
+def _manager(access_log: AccessLogFile) -> Any:
     """Short of everything; nothing that a caller says of itself goes on to the control plane."""
     return manager_pb2.HttpConnectionManager(
         stat_prefix=NAME,
@@ -75,7 +76,7 @@ def _manager() -> Any:
             "max_headers_count": {"value": 32},
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
-        access_log=request_log("inbound"),
+        access_log=request_log(access_log, "inbound"),
     )
 
 

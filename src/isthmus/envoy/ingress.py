@@ -35,9 +35,12 @@ HANDSHAKE_TIMEOUT = seconds(10)
 
 def listeners(plan: IngressPlan, bind_address: str) -> list[Any]:
     """The listeners of this gateway; none without a peer to admit, and only that of discovery to enrol one."""
-    chains = [*([_discovery_chain(plan)] if plan.peers else []), *([chain(plan.enrolment)] if plan.enrolment else [])]
+    chains = [
+        *([_discovery_chain(plan)] if plan.peers else []),
+        *([chain(plan.enrolment, plan.access_log)] if plan.enrolment else []),
+    ]
     services = [_services(plan, bind_address)] if plan.peers else []
-    return [*([_discovery(chains, bind_address)] if chains else []), *services]
+    return [*([_discovery(plan, chains, bind_address)] if chains else []), *services]
 
 
 def _services(plan: IngressPlan, bind_address: str) -> Any:
@@ -47,12 +50,12 @@ def _services(plan: IngressPlan, bind_address: str) -> Any:
         address=socket_address(bind_address, SERVICE_PORT),
         listener_filters=[TLS_INSPECTOR],
         socket_options=KEEPALIVE,
-        filter_chains=[_service_chain(peer) for peer in sorted(plan.peers, key=lambda peer: peer.name)],
-        access_log=refused_log("inbound"),
+        filter_chains=[_service_chain(plan, peer) for peer in sorted(plan.peers, key=lambda peer: peer.name)],
+        access_log=refused_log(plan.access_log, "inbound"),
     )
 
 
-def _service_chain(peer: AdmittedPeer) -> dict[str, Any]:
+def _service_chain(plan: IngressPlan, peer: AdmittedPeer) -> dict[str, Any]:
     """One chain a peer, not one a service: what is exported is asked of the pilot when a name is first called.
 
     Envoy closes the connections of a chain that is gone or another, and of no other chain: so the chain is named after
@@ -67,27 +70,28 @@ def _service_chain(peer: AdmittedPeer) -> dict[str, Any]:
             _filter("rbac", network_rbac_pb2.RBAC(rules=admit_only([peer.client]), stat_prefix=_counted(peer))),
             # After what the client asks for; the pilot answers for that name or says there is none.
             _filter("set_filter_state", cluster_named(f"{EXPORT_PREFIX}%REQUESTED_SERVER_NAME%")),
-            _filter("tcp_proxy", _to_service(peer)),
+            _filter("tcp_proxy", _to_service(plan, peer)),
         ],
     }
 
 
-def _to_service(peer: AdmittedPeer) -> Any:
-    return on_demand_proxy(stat_prefix=_counted(peer), cluster="unset", access_log=connection_log("inbound", peer.name))
+def _to_service(plan: IngressPlan, peer: AdmittedPeer) -> Any:
+    access_log = connection_log(plan.access_log, "inbound", peer.name)
+    return on_demand_proxy(stat_prefix=_counted(peer), cluster="unset", access_log=access_log)
 
 
 def _counted(peer: AdmittedPeer) -> str:
     return statistics_of("inbound", peer.name)
 
 
-def _discovery(chains: list[dict[str, Any]], bind_address: str) -> Any:
+def _discovery(plan: IngressPlan, chains: list[dict[str, Any]], bind_address: str) -> Any:
     return listener_pb2.Listener(
         name="discovery",
         stat_prefix="discovery",
         address=socket_address(bind_address, DISCOVERY_PORT),
         listener_filters=[TLS_INSPECTOR],
         filter_chains=chains,
-        access_log=refused_log("inbound"),
+        access_log=refused_log(plan.access_log, "inbound"),
     )
 
 
@@ -99,6 +103,7 @@ def _discovery_chain(plan: IngressPlan) -> dict[str, Any]:
         direction="inbound",
         virtual_host={"name": "discovery", "domains": ["*"], "routes": _routes(plan)},
         filters=[http_filter("rbac", rbac)],
+        access_log=plan.access_log,
     )
     return {
         "transport_socket": tls.downstream(tls.from_peer(tls.ALL_BUNDLES), alpn=["http/1.1"]),

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from isthmus.api.logs import AccessLogFile
 from isthmus.identity import SpiffeId, TrustBundle
 
 DISCOVERY_PORT = 8188
@@ -62,6 +63,7 @@ class IngressPlan:
     peers: tuple[AdmittedPeer, ...] = ()
     enrolment: str = ""
     """The server name under which anyone may ask to be enrolled; empty while nobody is invited."""
+    access_log: AccessLogFile = field(default_factory=AccessLogFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class EgressPlan:
     peers: tuple[RemotePeer, ...] = ()
     imports: Mapping[int, ImportedPort] = field(default_factory=dict)
     """Imported ports by gateway port."""
+    access_log: AccessLogFile = field(default_factory=AccessLogFile)
 
 
 @dataclass(frozen=True, slots=True)

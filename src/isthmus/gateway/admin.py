@@ -1,8 +1,9 @@
-"""Envoy's admin interface, over its Unix socket: is it ready, how much is going on, drain.
+"""Envoy's admin interface, over its Unix socket: is it ready, how much is going on, drain, log.
 
 Source: Envoy "Administration interface".
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx2
@@ -14,6 +15,10 @@ _ACTIVE = r"^listener\.(discovery|imports|services|.*_[0-9]+)\.downstream_cx_act
 
 class AdminError(Exception):
     """Envoy does not answer on its admin socket, or not as expected; the message is one line."""
+
+
+class AdminRefusalError(AdminError):
+    """Envoy does not take what it was asked for; it would not take it another time either."""
 
 
 class Admin:
@@ -34,6 +39,20 @@ class Admin:
     async def drain(self) -> None:
         """Begin to close listeners and connections gracefully, over the drain time; raises AdminError: no answer."""
         await self._ask("POST", "/drain_listeners", params={"graceful": "", "skip_exit": ""})
+
+    async def log_by(self, level: str, by_component: Mapping[str, str]) -> None:
+        """Have Envoy log of itself by ``level``, and by another one for some of its components.
+
+        Raises AdminError: no answer; AdminRefusalError: there is no such level or component.
+        """
+        await self._set_level({"level": level}, what=f"level {level}")
+        for component, its_level in sorted(by_component.items()):
+            await self._set_level({"paths": f"{component}:{its_level}"}, what=f"level {its_level} of {component}")
+
+    async def _set_level(self, params: dict[str, str], *, what: str) -> None:
+        answer = await self._ask("POST", "/logging", params=params)
+        if answer.status_code != 200 or "error" in answer.text.partition("\n")[0]:
+            raise AdminRefusalError(f"Envoy does not log by {what}: {answer.text.strip().partition(chr(10))[0][:200]}")
 
     async def _ask(self, method: str, path: str, params: dict[str, str] | None = None) -> httpx2.Response:
         # verify: there is no TLS on a Unix socket, and reading the system's roots for it takes 20 ms.

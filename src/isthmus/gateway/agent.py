@@ -16,12 +16,14 @@ from isthmus.ca import CertificateClient, channel_target
 from isthmus.gateway.admin import Admin, AdminError
 from isthmus.gateway.agent_server import AgentServer
 from isthmus.gateway.bootstrap import Sockets, bootstrap, bootstrap_json
-from isthmus.gateway.envoy_process import EnvoyProcess, envoy_command
+from isthmus.gateway.envoy_process import ENVOY_LOG_LEVELS, EnvoyProcess, envoy_command
+from isthmus.gateway.log_levels import LogLevels
 from isthmus.gateway.renewal import Renewal, utc_now
 from isthmus.gateway.root_file import RootFile
 from isthmus.gateway.sds import LocalSecrets
 from isthmus.gateway.settings import GatewaySettings
 from isthmus.identity import TrustBundle, X509Svid
+from isthmus.logs import Levels
 from isthmus.readiness import serve_readiness
 
 READY_PATH = "/healthz/ready"
@@ -31,8 +33,12 @@ READY_PATH = "/healthz/ready"
 class Agent:
     """One gateway; ``run`` does everything."""
 
-    def __init__(self, settings: GatewaySettings, *, envoy: Path, json_log: bool = True) -> None:
+    def __init__(
+        self, settings: GatewaySettings, *, envoy: Path, json_log: bool = True, levels: Levels | None = None
+    ) -> None:
+        """``levels`` are those of this process's log, which the mesh may set."""
         self._settings = settings
+        self._levels = levels or Levels()
         self._envoy_path = envoy
         self._json_log = json_log
         self._secrets = LocalSecrets()
@@ -59,6 +65,7 @@ class Agent:
             tasks.create_task(self._renewal.run(), name="renew the certificate")
             tasks.create_task(self._server.run(), name="take orders")
             tasks.create_task(self._run_envoy(envoy), name="run envoy")
+            tasks.create_task(self._log_levels(envoy, admin).run(), name="follow the log levels")
 
     def _envoy(self, directory: Path, admin: Admin) -> EnvoyProcess:
         """Envoy runs in ``directory`` and names the sockets relative to it."""
@@ -69,6 +76,10 @@ class Agent:
         _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         command = envoy_command(self._envoy_path.absolute(), config, settings, open_files=open_files)
         return EnvoyProcess(command, admin, directory=directory, drain_time_s=settings.drain_time_s)
+
+    def _log_levels(self, envoy: EnvoyProcess, admin: Admin) -> LogLevels:
+        level = ENVOY_LOG_LEVELS[self._settings.log_level]
+        return LogLevels(self._settings.settings_path, self._levels, envoy=envoy, admin=admin, level=level)
 
     def _probe(self, envoy: EnvoyProcess, admin: Admin) -> AbstractAsyncContextManager[int]:
         async def problem() -> str | None:

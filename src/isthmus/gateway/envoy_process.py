@@ -84,6 +84,11 @@ class EnvoyProcess:
         """Whether there is a process now, and it is not to end."""
         return self._process is not None and self._process.returncode is None and not self._draining
 
+    @property
+    def pid(self) -> int:
+        """The process that runs now, or ran last; 0 before the first."""
+        return self._process.pid if self._process is not None else 0
+
     async def run(self) -> None:
         """Keep Envoy running until cancelled; then it drains, is terminated, and has ended when this returns.
 

@@ -73,6 +73,8 @@ class GatewaySettings:
     max_connections: int = 10_000
     """Connections from downstream over all listeners; at about 100 kB each under TLS, a bound on memory."""
     log_level: str = "info"
+    settings_path: Path = Path("/etc/isthmus/logs.json")
+    """What the mesh sets while the gateway runs (``isthmus.api.logs.LogSettings``); it may be missing."""
 
     @property
     def identity(self) -> SpiffeId:

@@ -22,7 +22,7 @@ from isthmus.kube.client import Client
 from isthmus.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, TerminalError, translated
 from isthmus.kube.store import metadata_of
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 DURATION_S = 15
 """How long a lease lasts after it was last renewed."""

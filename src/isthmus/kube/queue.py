@@ -15,7 +15,7 @@ import structlog
 from isthmus.backoff import Backoff
 from isthmus.kube.errors import TerminalError
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 

@@ -19,7 +19,7 @@ from isthmus.kube.errors import Expired, KubeError, Unavailable
 from isthmus.kube.store import KubeObject, ObjectKey, Store, key_of, metadata_of
 from isthmus.kube.wire import Decoded, Lines, Undecodable, Wire, collection_path
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T", bound=KubeObject)
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import structlog
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Service, ServiceAccount
+from lightkube.resources.core_v1 import ConfigMap, Service, ServiceAccount
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 from lightkube.types import PatchType
@@ -40,7 +40,7 @@ from isthmus.operator.desired import desired, problems
 from isthmus.operator.mesh import OPERATOR, OURS, owner_of
 from isthmus.operator.status import READY_COUNT, status_of
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 KINDS: tuple[type[Any], ...] = (
     ServiceAccount,
@@ -48,6 +48,7 @@ KINDS: tuple[type[Any], ...] = (
     RoleBinding,
     ClusterRole,
     ClusterRoleBinding,
+    ConfigMap,
     Service,
     PodDisruptionBudget,
     Deployment,

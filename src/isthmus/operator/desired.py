@@ -5,6 +5,8 @@ from collections import Counter
 
 from isthmus.api import ServiceMeshControlPlane
 from isthmus.api.controlplane import GATEWAY_NAME
+from isthmus.api.logs import AccessLogFile
+from isthmus.envoy.access_format import AccessFormat, AccessFormatError
 from isthmus.kube import KubeObject
 from isthmus.operator import gateways, pilot
 from isthmus.operator.mesh import Mesh
@@ -29,6 +31,7 @@ def problems(control_plane: ServiceMeshControlPlane) -> list[str]:
     names = Counter((gateway.namespace, gateway.name) for gateway in mesh.gateways)
     return [
         *_bad_mesh_name(mesh.name),
+        *_bad_format(control_plane.spec.proxy.access_logging.file),
         *(f"gateway {name!r}: expected a DNS label" for _, name in names if not re.fullmatch(GATEWAY_NAME, name)),
         *(f"gateway {name!r} is both an ingress and an egress" for (_, name), count in names.items() if count > 1),
         *(
@@ -37,6 +40,16 @@ def problems(control_plane: ServiceMeshControlPlane) -> list[str]:
             if (namespace, name) == (mesh.namespace, mesh.pilot)
         ),
     ]
+
+
+def _bad_format(file: AccessLogFile) -> list[str]:
+    try:
+        AccessFormat.parse(file.format)
+    except AccessFormatError as error:
+        return [f"spec.proxy.accessLogging.file.format: {error}"]
+    if file.format and not file.is_text:
+        return ["spec.proxy.accessLogging.file.format: with encoding JSON no format is used; leave one of the two out"]
+    return []
 
 
 def _bad_mesh_name(name: str) -> list[str]:

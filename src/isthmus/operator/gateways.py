@@ -17,6 +17,7 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Service, ServiceAccount
 
 from isthmus.api.controlplane import GatewayPort
+from isthmus.api.logs import SETTINGS_KEY
 from isthmus.kube import KubeObject
 from isthmus.operator import pods
 from isthmus.operator.mesh import NAME, PART_OF, Mesh, PeerGateway, Role
@@ -37,6 +38,8 @@ AUDIENCE = "istio-ca"
 ROOTS = "/var/run/secrets/istio"
 ROOT_CONFIG_MAP = "istio-ca-root-cert"
 ROOT = "root-cert.pem"
+SETTINGS = "settings"
+SETTINGS_FOLDER = "/etc/isthmus"
 
 _DISCOVERY_NAMES: dict[Role, str] = {"ingress": "https-discovery", "egress": "http-discovery"}
 
@@ -114,7 +117,7 @@ def _deployment(mesh: Mesh, gateway: PeerGateway) -> Deployment:
             containers=[],
             serviceAccountName=gateway.service_account,
             automountServiceAccountToken=False,
-            volumes=[_token_volume(), _root_volume(), pods.SCRATCH],
+            volumes=[_token_volume(), _root_volume(), _settings_volume(mesh), pods.SCRATCH],
         ),
     )
     return Deployment(metadata=_metadata(mesh, gateway), spec=spec)
@@ -133,6 +136,7 @@ def _container(mesh: Mesh, gateway: PeerGateway) -> Container:
         volumeMounts=[
             VolumeMount(name=TOKEN, mountPath=TOKENS, readOnly=True),
             VolumeMount(name=ROOT_CONFIG_MAP, mountPath=ROOTS, readOnly=True),
+            VolumeMount(name=SETTINGS, mountPath=SETTINGS_FOLDER, readOnly=True),
             pods.SCRATCH_MOUNT,
         ],
     )
@@ -151,6 +155,7 @@ def _command(mesh: Mesh, gateway: PeerGateway) -> list[str]:
         *("--pod-ip", "$(POD_IP)"),
         *("--token-path", f"{TOKENS}/{TOKEN}"),
         *("--root-path", f"{ROOTS}/{ROOT}"),
+        *("--settings-path", f"{SETTINGS_FOLDER}/{SETTINGS_KEY}"),
     ]
 
 
@@ -165,3 +170,8 @@ def _token_volume() -> Volume:
 
 def _root_volume() -> Volume:
     return Volume(name=ROOT_CONFIG_MAP, configMap=ConfigMapVolumeSource(name=ROOT_CONFIG_MAP))
+
+
+def _settings_volume(mesh: Mesh) -> Volume:
+    """What the gateway follows while it runs; a gateway in another namespace than the ConfigMap goes without."""
+    return Volume(name=SETTINGS, configMap=ConfigMapVolumeSource(name=mesh.pilot, optional=True))

@@ -1,13 +1,15 @@
 """The objects of a mesh's control plane: ``istiod-<mesh>``."""
 
+import msgspec
 from lightkube.models.core_v1 import Container, PodSpec, ServicePort, ServiceSpec
 from lightkube.models.meta_v1 import LabelSelector
 from lightkube.models.policy_v1 import PodDisruptionBudgetSpec
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Service, ServiceAccount
+from lightkube.resources.core_v1 import ConfigMap, Service, ServiceAccount
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 
 from isthmus.api.controlplane import Runtime
+from isthmus.api.logs import SETTINGS_KEY
 from isthmus.kube import KubeObject
 from isthmus.operator import pods, rbac
 from isthmus.operator.mesh import NAME, PART_OF, Mesh
@@ -24,10 +26,19 @@ def objects(mesh: Mesh) -> list[KubeObject]:
     return [
         ServiceAccount(metadata=mesh.metadata(mesh.pilot, mesh.namespace, component=COMPONENT)),
         *rbac.pilot(mesh),
+        _settings(mesh),
         _service(mesh),
         _deployment(mesh),
         *_disruption_budget(mesh),
     ]
+
+
+def _settings(mesh: Mesh) -> ConfigMap:
+    """What the control plane and the gateways follow while they run."""
+    settings = msgspec.json.encode(mesh.control_plane.spec.logs).decode()
+    return ConfigMap(
+        metadata=mesh.metadata(mesh.pilot, mesh.namespace, component=COMPONENT), data={SETTINGS_KEY: settings}
+    )
 
 
 def _runtime(mesh: Mesh) -> Runtime:

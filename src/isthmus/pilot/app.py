@@ -13,6 +13,7 @@ import structlog
 from lightkube.resources.core_v1 import Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from isthmus.api.logs import LogSettings
 from isthmus.ca import CertificateService, server_credentials
 from isthmus.discovery import DiscoveryServer, discovery_app
 from isthmus.envoy.message import ORDER
@@ -22,6 +23,7 @@ from isthmus.federation.plan import Endpoint, ExportTarget
 from isthmus.federation.selection import QualifiedName
 from isthmus.identity import Authority
 from isthmus.kube import Change, Client, ObjectKey, connect
+from isthmus.logs import Levels
 from isthmus.pilot import settings as ports
 from isthmus.pilot.cluster import Cluster, service_of
 from isthmus.pilot.enrolment import Enrolments
@@ -31,6 +33,7 @@ from isthmus.pilot.invitations import Invitations
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
 from isthmus.pilot.measured import Observed
+from isthmus.pilot.mesh_settings import MeshSettings
 from isthmus.pilot.metrics import Metrics
 from isthmus.pilot.names_server import ImportNames, NamesServer
 from isthmus.pilot.peers import Parts, Peers
@@ -47,8 +50,8 @@ from isthmus.xds import DeltaService
 log = structlog.get_logger(__name__)
 
 
-async def run(settings: Settings, *, kubeconfig: Path | None = None) -> None:
-    """Run the control plane until cancelled.
+async def run(settings: Settings, *, kubeconfig: Path | None = None, levels: Levels | None = None) -> None:
+    """Run the control plane until cancelled; ``levels`` are those of this process's log, which the mesh may set.
 
     Raises:
         KubeError: the API server cannot be reached, or refuses what a control plane needs at its start.
@@ -58,17 +61,18 @@ async def run(settings: Settings, *, kubeconfig: Path | None = None) -> None:
     async with connect(field_manager="istiod", kubeconfig=kubeconfig) as client:
         authority = await load_authority(client, settings)
         await publish_root(client, authority, settings)
-        await ControlPlane(client, authority, settings).run()
+        await ControlPlane(client, authority, settings, levels or Levels()).run()
 
 
 class ControlPlane:
     """One pod ``istiod-<mesh>``."""
 
-    def __init__(self, client: Client, authority: Authority, settings: Settings) -> None:
+    def __init__(self, client: Client, authority: Authority, settings: Settings, levels: Levels) -> None:
         """Make all parts; nothing runs before :meth:`run`."""
         self._client = client
         self._authority = authority
         self._settings = settings
+        self._levels = levels
         bundle = own_bundle(authority, settings.trust_domain)
         self._mesh = Mesh(
             settings.mesh, settings.namespace, bundle, settings.cluster_domain, settings.trust_domain_aliases
@@ -102,6 +106,7 @@ class ControlPlane:
         self._workloads = Workloads(client, self._cluster, self._gateways, self._links, self._leadership)
         self._staleness = Staleness(self._links, changed=self._availability_changed)
         self._peers = Peers(self._mesh, self._parts(), pod=settings.pod_name, pod_ip=settings.pod_ip)
+        self._mesh_settings = MeshSettings(settings.mesh, changed=self._settings_changed)
         self._metrics = Metrics(self._observed())
         self._is_serving = False
 
@@ -115,6 +120,7 @@ class ControlPlane:
         ):
             tasks.create_task(self._cluster.run(), name="follow the cluster")
             await self._cluster.wait_synced()
+            self._cluster.config_maps.subscribe(self._mesh_settings.config_map_changed)
             self._cluster.member_rolls.subscribe(self._exporting.member_roll_changed)
             self._cluster.services.subscribe(self._exporting.service_changed)
             self._cluster.services.subscribe(self._names.service_changed)
@@ -213,6 +219,14 @@ class ControlPlane:
     def _availability_changed(self, peer: str) -> None:
         self._workloads.readiness_changed(peer)
         self._status.sets_changed(peer)
+
+    def _settings_changed(self, settings: LogSettings) -> None:
+        by_component = settings.general.logging.component_levels
+        log.info("log levels set", levels=dict(by_component))
+        unknown = self._levels.set(by_component)
+        if unknown:
+            log.warning("no such components to log of", components=unknown)
+        self._gateways.write_access_log(settings.proxy.access_logging.file)
 
     def _pod_changed(self, change: Change[Pod]) -> None:
         if change.new is None:

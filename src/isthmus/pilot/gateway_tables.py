@@ -169,8 +169,8 @@ class Egress:
         self._blocks: Counter[int] = Counter(map(egress.block_of, self._imports))
 
     def update(self, plan: EgressPlan) -> None:
-        """Carry out another plan as far as peers go; imports come and go one by one."""
-        if plan.peers != self._plan.peers:
+        """Carry out another plan but for its imports, which come and go one by one."""
+        if (plan.peers, plan.access_log) != (self._plan.peers, self._plan.access_log):
             self._plan = plan
             if self._pods.role is self:
                 self._pods.refill()
@@ -205,7 +205,7 @@ class Egress:
 
     def _put_listener(self, block: int) -> None:
         for bind_address, table in self._pods.items():
-            table.put(message.LISTENER, resource(egress.imports(block, bind_address, self._imports)))
+            table.put(message.LISTENER, resource(egress.imports(self._plan, block, bind_address, self._imports)))
 
     def fill(self, table: ResourceTable, bind_address: str) -> None:
         peers = self._plan.peers
@@ -213,7 +213,7 @@ class Egress:
             message.SECRET, [resource(secret.trust_secret(tls.bundle_name(peer.name), [peer.bundle])) for peer in peers]
         )
         table.replace(message.CLUSTER, [resource(cluster.discovery(peer)) for peer in peers])
-        listeners = [egress.imports(block, bind_address, self._imports) for block in sorted(+self._blocks)]
+        listeners = [egress.imports(self._plan, block, bind_address, self._imports) for block in sorted(+self._blocks)]
         table.replace(message.LISTENER, map(resource, [egress.discovery(self._plan, bind_address), *listeners]))
 
     def on_demand(self, type_url: str, name: str) -> Resource | None:

@@ -11,6 +11,7 @@ from typing import cast
 
 import structlog
 
+from isthmus.api.logs import AccessLogFile
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.invitation import enrolment_name
 from isthmus.federation.peer import Mesh, PeerConfig
@@ -38,6 +39,7 @@ class Gateways:
         self._streams: Counter[str] = Counter()
         self._peers: Sequence[PeerConfig] = ()
         self._inviting: frozenset[str] = frozenset()
+        self._access_log = AccessLogFile()
 
     def plan(self, peers: Sequence[PeerConfig]) -> None:
         """Serve these peers and no others."""
@@ -47,6 +49,11 @@ class Gateways:
     def invite(self, ingresses: frozenset[str]) -> None:
         """Take enrolments at these ingress gateways and no others; one that is some peer's egress takes none."""
         self._inviting = ingresses
+        self._replan()
+
+    def write_access_log(self, to: AccessLogFile) -> None:
+        """Have all gateways write their access logs so, from now on; the format must be one that can be used."""
+        self._access_log = to
         self._replan()
 
     def _replan(self) -> None:
@@ -60,11 +67,11 @@ class Gateways:
         for name in sorted(ingresses):
             admitted = tuple(peer.admitted for peer in peers if peer.ingress == name)
             enrolment = enrolment_name(self._mesh.name, self._mesh.namespace) if name in inviting else ""
-            self._ingress(name).update(IngressPlan(self._control_plane, admitted, enrolment))
+            self._ingress(name).update(IngressPlan(self._control_plane, admitted, enrolment, self._access_log))
         for name in sorted(egresses):
             remote = tuple(peer.remote for peer in peers if peer.egress == name)
             egress = self.egress(name)
-            egress.update(EgressPlan(self._control_plane, remote))
+            egress.update(EgressPlan(self._control_plane, remote, access_log=self._access_log))
             self._pods[name].assume(egress)
 
     def egress(self, name: str) -> Egress:
