@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isthmus.api.crds import crds
 from isthmus.lab.apiserver.changes.checks import drop_all_nulls
 from isthmus.lab.apiserver.schema import builtin_schema, set_defaults, unknown_fields, validate
 from isthmus.lab.apiserver.schema.fitting import fits, object_fits
 from isthmus.lab.apiserver.schema.prune import drop_nulls
 
+EXAMPLES = Path(__file__).parents[4] / "examples"
 NAMES = st.sampled_from(["a", "b", "metadata"])
 PLAIN = st.one_of(
     st.builds(dict, type=st.sampled_from(["string", "integer", "number", "boolean"])),
@@ -42,6 +46,7 @@ def _above(below: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[s
         {"type": st.just("array"), "items": below},
         optional={
             "maxItems": st.just(1),
+            "minItems": st.just(1),
             "nullable": st.booleans(),
             "x-kubernetes-list-type": st.sampled_from(["atomic", "set"]),
         },
@@ -113,6 +118,16 @@ def test_what_is_usual_fits() -> None:
         "spec": {"ports": [{"name": "http", "port": 9080, "targetPort": "http", "protocol": "TCP"}]},
     }
     assert fits(service, builtin_schema("", "v1", "Service"))
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda file: str(file.relative_to(EXAMPLES)))
+def test_what_users_write_fits(file: Path) -> None:
+    """The resources of federation of the examples need no slow way."""
+    federation = [each["spec"] for each in crds() if each["spec"]["group"] == "federation.maistra.io"]
+    schemas = {each["names"]["kind"]: each["versions"][0]["schema"] for each in federation}
+    for document in yaml.safe_load_all(file.read_text()):
+        if document["kind"] in schemas:
+            assert object_fits(document, schemas[document["kind"]]["openAPIV3Schema"]), document["kind"]
 
 
 @pytest.mark.parametrize(

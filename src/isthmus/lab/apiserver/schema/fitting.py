@@ -17,7 +17,12 @@ Fits = Callable[[Any], bool]
 _REMEMBERED = 256
 _SILENT = frozenset(("description", "x-kubernetes-validations", "x-kubernetes-map-type", "title", "example", "x-model"))
 _OBJECT = frozenset(("type", "properties", "required", "additionalProperties", "default"))
-_LIST = frozenset(("type", "items", "nullable", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "default"))
+_LIST = frozenset(
+    (
+        *("type", "items", "minItems", "maxItems", "nullable", "default"),
+        *("x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    )
+)
 _OF_THE_API = frozenset(("apiVersion", "kind", "metadata"))
 _known: dict[tuple[int, bool], tuple[Schema, Fits]] = {}
 
@@ -111,13 +116,14 @@ def _object(schema: Schema) -> Fits:
 def _list(schema: Schema) -> Fits:
     items = schema.get("items")
     item = _made(items) if isinstance(items, Mapping) else _never
+    least, most = schema.get("minItems", 0), schema.get("maxItems", float("inf"))
     kind = schema.get("x-kubernetes-list-type")
     keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
     if kind not in (None, "atomic", "map"):
         return _never
 
     def fit(value: Any) -> bool:
-        if not isinstance(value, list) or not all(map(item, value)):
+        if not isinstance(value, list) or not least <= len(value) <= most or not all(map(item, value)):
             return False
         return kind != "map" or _unique(value, keys)
 
