@@ -42,6 +42,8 @@ async def test_documented_yaml_is_served(tmp_path: Path) -> None:
         _, kept = await cluster.kubectl("get", "smcp", "red-mesh", "-n", "red-mesh-system", "-o", f"jsonpath={path}")
         assert kept == "Jaeger Always"
         _, table = await cluster.kubectl("get", "smp", "-n", "red-mesh-system")
+        assert " ".join(table.splitlines()[0].split()) == "NAME READY REASON EXPORTS IMPORTS LAST SYNC AGE"
+        _, table = await cluster.kubectl("get", "smp", "-n", "red-mesh-system", "-o", "wide")
         assert "ingress-red-mesh.green-mesh-system.apps.domain.com" in table
         assert "green-mesh.local" in table
 

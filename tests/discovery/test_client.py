@@ -39,11 +39,20 @@ class Told:
     changed: list[frozenset[str]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
 
-    def watch_connected(self) -> None:
-        self.events.append("connected")
+    offsets: list[float | None] = field(default_factory=list)
+    own_gateway: list[bool] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
-    def watch_failed(self, cause: str) -> None:
+    def watch_connected(self, *, clock_offset_s: float | None) -> None:
+        self.events.append("connected")
+        self.offsets.append(clock_offset_s)
+
+    def watch_failed(self, cause: str, *, at_own_gateway: bool) -> None:
         self.events.append(f"failed: {cause}")
+        self.own_gateway.append(at_own_gateway)
+
+    def not_understood(self, reason: str) -> None:
+        self.doubts.append(reason)
 
     def got_event(self) -> None:
         self.events.append("event")

@@ -52,15 +52,6 @@ CONDITIONS = {
 """Known from Kubernetes: conditions as everywhere, and the parts of a label selector's expression."""
 
 
-def test_every_reason_is_described() -> None:
-    """The reference names every reason that a condition of federation's resources may have."""
-    sources = [path.read_text() for path in (REPOSITORY / "src" / "isthmus" / "federation").rglob("*.py")]
-    reasons = {each for source in sources for each in re.findall(r'PeerConfigError\(\s*"(\w+)"', source)}
-    reasons |= {each for source in sources for each in re.findall(r'Problem\(\s*\w+,\s*"(\w+)"', source)}
-    assert reasons > {"RootNotFound", "InvalidRule", "NameTaken"}
-    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in REFERENCE] == []
-
-
 def test_every_port_is_described() -> None:
     """The architecture names every port that a process listens on."""
     of_pilot = [value for name, value in vars(settings).items() if name.endswith("_PORT")]

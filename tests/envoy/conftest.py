@@ -16,8 +16,10 @@ import grpc
 import pytest
 
 from isthmus.envoy import message, tls
+from isthmus.envoy.failure_log import CONTROL_PLANE_CLUSTER
 from isthmus.gateway import statistics
 from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain, X509Svid
+from isthmus.reports import GatewayReport, ReportService
 from isthmus.xds import AGGREGATED, SECRETS, DeltaService, Rejection, Resource, ResourceTable
 
 ENVOY = Path(sys.executable).parent / "envoy"
@@ -55,6 +57,7 @@ class Proxy:
     secrets: ResourceTable
     folder: Path
     rejections: list[Rejection] = field(default_factory=list)
+    reports: list[GatewayReport] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
 
     def admit(self, identities: Sequence[str], metadata: Mapping[str, str]) -> tuple[str, ResourceTable]:
@@ -64,8 +67,20 @@ class Proxy:
 
     def disconnected(self, client: str) -> None: ...
 
+    def accepted(self, client: str, type_url: str) -> None: ...
+
     def rejected(self, client: str, rejection: Rejection) -> None:
         self.rejections.append(rejection)
+
+    def name_of(self, identities: Sequence[str]) -> str:
+        return "envoy"
+
+    async def wait_report(self, log: str, *, status: int | None = None) -> GatewayReport:
+        """The first report of that log, and of that status if one is given."""
+        async with asyncio.timeout(10):
+            while not (found := [each for each in self.reports if each.log == log and status in {None, each.status}]):
+                await asyncio.sleep(0.02)
+        return found[0]
 
     def log(self) -> str:
         return (self.folder / "out.log").read_text()
@@ -102,6 +117,8 @@ class _Local:
 
     def disconnected(self, client: str) -> None: ...
 
+    def accepted(self, client: str, type_url: str) -> None: ...
+
     def rejected(self, client: str, rejection: Rejection) -> None:
         raise AssertionError(rejection)
 
@@ -128,8 +145,8 @@ def bootstrap(folder: Path) -> dict[str, object]:
         "node": {"id": "test", "cluster": "test", "metadata": {"POD_IP": "127.0.0.1"}},
         "admin": {"address": {"pipe": {"path": str(folder / "admin.sock")}}},
         "dynamic_resources": {"ads_config": ads, "cds_config": message.ADS, "lds_config": message.ADS},
-        "static_resources": {"clusters": [pipe("xds"), pipe(tls.AGENT_CLUSTER)]},
         "stats_config": statistics.KEPT,
+        "static_resources": {"clusters": [pipe("xds"), pipe(CONTROL_PLANE_CLUSTER), pipe(tls.AGENT_CLUSTER)]},
     }
 
 
@@ -140,7 +157,8 @@ async def running(proxy: Proxy) -> AsyncIterator[Proxy]:
         DeltaService(proxy, methods=[AGGREGATED], order=message.ORDER),
         DeltaService(_Local(proxy.secrets), methods=[SECRETS]),
     ]
-    server.add_generic_rpc_handlers([service.handlers() for service in services])
+    reports = ReportService(proxy, lambda _, report: proxy.reports.append(report), pause_s=0)
+    server.add_generic_rpc_handlers([*(service.handlers() for service in services), reports.handlers()])
     server.add_insecure_port(f"unix:{proxy.folder / 'xds.sock'}")
     await server.start()
     config = proxy.folder / "bootstrap.json"

@@ -29,6 +29,7 @@ EVERY_OPERATOR = " ".join(
 )
 LISTENERS: dict[str, Callable[[], list[Any]]] = {
     "ingress-of-one-peer": lambda: ingress.listeners(plans.INGRESS_OF_ONE, plans.BIND_ADDRESS),
+    "ingress-of-no-peer": lambda: ingress.listeners(IngressPlan(plans.CONTROL_PLANE), plans.BIND_ADDRESS),
     "ingress-of-two-peers": lambda: ingress.listeners(plans.INGRESS_OF_TWO, plans.BIND_ADDRESS),
     "ingress-that-invites": lambda: ingress.listeners(plans.INGRESS_THAT_INVITES, plans.BIND_ADDRESS)[:1],
     "ingress-that-logs-text": lambda: ingress.listeners(
@@ -89,9 +90,13 @@ def test_the_resource_is_as_reviewed(name: str, golden: Golden) -> None:
     golden(name, [readable(built) for built in GOLDENS[name]()])
 
 
-def test_an_ingress_without_peers_listens_to_nobody() -> None:
-    """Where nobody is trusted there is no listener, rather than one that trusts nobody."""
-    assert ingress.listeners(IngressPlan(plans.CONTROL_PLANE), plans.BIND_ADDRESS) == []
+def test_an_ingress_without_peers_lets_nobody_in() -> None:
+    """Where nobody is trusted there is no listener for services, and that for discovery leads nowhere."""
+    (listener,) = ingress.listeners(IngressPlan(plans.CONTROL_PLANE), plans.BIND_ADDRESS)
+    assert listener.address.socket_address.port_value == 8188
+    manager = readable(listener)["filter_chains"][0]["filters"][0]["typed_config"]
+    routes = [route for host in manager["route_config"]["virtual_hosts"] for route in host["routes"]]
+    assert [set(route) for route in routes] == [{"match", "direct_response"}]
 
 
 def _distinct(golden: str, document: dict[str, Any]) -> dict[str, Any]:

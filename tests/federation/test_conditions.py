@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from isthmus.api import ImportedServiceSet
 from isthmus.api.exports import ExportRule
 from isthmus.api.meta import Condition
+from isthmus.federation.causes import ACCEPTED
 from isthmus.federation.conditions import (
-    ACCEPTED,
     MAX_MESSAGE_LENGTH,
     accepted,
     export_problems,

@@ -50,6 +50,8 @@ class Pilot:
 
     def disconnected(self, client: str) -> None: ...
 
+    def accepted(self, client: str, type_url: str) -> None: ...
+
     def rejected(self, client: str, rejection: Rejection) -> None:
         raise AssertionError(rejection)
 

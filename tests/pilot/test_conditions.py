@@ -19,27 +19,27 @@ async def condition(red: Red, kind: str, type_: str = "Accepted") -> dict[str, A
     return found
 
 
-async def wait_reason(red: Red, kind: str, reason: str) -> dict[str, Any]:
-    """The condition ``Accepted``, as soon as it has this reason."""
+async def wait_reason(red: Red, kind: str, reason: str, type_: str = "Accepted") -> dict[str, Any]:
+    """The condition of that type, as soon as it has this reason."""
 
     async def is_there() -> bool:
-        return bool((await condition(red, kind)).get("reason") == reason)
+        return bool((await condition(red, kind, type_)).get("reason") == reason)
 
     await until(is_there)
-    return await condition(red, kind)
+    return await condition(red, kind, type_)
 
 
 async def test_a_peer_that_cannot_be_used_says_why(tmp_path: Path) -> None:
-    """Without the peer's root it is not accepted; with it, it is, and so are its sets."""
+    """Without the peer's root there is no trust, and its sets have no effect; with it, all is well."""
     async with red_cluster(tmp_path) as red, red.control_plane():
         await red.apply(peer(), IMPORT_ALL, EXPORT_ALL)
-        refused = await wait_reason(red, "servicemeshpeer", "RootNotFound")
+        refused = await wait_reason(red, "servicemeshpeer", "RootNotFound", "TrustResolved")
         assert refused["status"] == "False"
         assert "green-mesh-ca-root-cert does not exist: create it" in refused["message"]
         await wait_reason(red, "importedserviceset", "PeerNotAccepted")
         await red.apply(red.green_root)
-        accepted = await wait_reason(red, "servicemeshpeer", "Accepted")
-        assert (accepted["status"], accepted["observedGeneration"]) == ("True", 1)
+        trusted = await wait_reason(red, "servicemeshpeer", "RootsKnown", "TrustResolved")
+        assert (trusted["status"], trusted["observedGeneration"]) == ("True", 1)
         await wait_reason(red, "importedserviceset", "Accepted")
         await wait_reason(red, "exportedserviceset", "Accepted")
 

@@ -17,12 +17,14 @@ from isthmus.api import ServiceMeshPeer
 from isthmus.api.crds import crds
 from isthmus.api.followed import FollowedExports, FollowedImports
 from isthmus.discovery import ExportFeed
+from isthmus.federation.peer_conditions import PeerFacts
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, Reflector, Selection, Store, connect
+from isthmus.pilot.events import Events
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
 from isthmus.pilot.pace import BURST, WRITES_PER_S
-from isthmus.pilot.status import StatusWriter
+from isthmus.pilot.status import Sources, StatusWriter
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +89,15 @@ async def replica(client: Client, pod: str, *pods: str) -> AsyncIterator[Replica
     leadership = Leadership(client, namespace="default", pod=pod)
     links: dict[str, Link] = {}
     facts = NoServices(*pods)
-    writer = StatusWriter(client, facts, leadership, namespace="default", links=links, exports={})
+    sources = Sources(
+        namespace="default",
+        leadership=leadership,
+        links=links,
+        exports={},
+        peer_facts=lambda link, discovery: PeerFacts(refusal=link.refusal),
+        events=Events(client, pod=pod),
+    )
+    writer = StatusWriter(client, facts, sources)
     feed = ExportFeed()
     links["green-mesh"] = link = Link(
         "green-mesh",

@@ -53,6 +53,8 @@ class Admitted:
         self.streams.remove(client)
         self.ended.append(client)
 
+    def accepted(self, client: str, type_url: str) -> None: ...
+
     def rejected(self, client: str, rejection: Rejection) -> None:
         """Remember it."""
         self.rejections.append(rejection)

@@ -45,66 +45,68 @@ class Definition:
 
 
 _AGE = Column(name="Age", path=".metadata.creationTimestamp", type="date")
-_REASON = Column(
-    name="Status",
-    path='.status.conditions[?(@.type=="Ready")].reason',
-    description="Why it is ready or not",
+
+
+def _condition(name: str, type_: str, field: str, description: str, *, priority: int = 0) -> Column:
+    """A column with a field of the condition of that type."""
+    path = f'.status.conditions[?(@.type=="{type_}")].{field}'
+    return Column(name=name, path=path, description=description, priority=priority)
+
+
+_REASON = _condition("Status", "Ready", "reason", "Why it is ready or not")
+_MESSAGE = _condition("Message", "Ready", "message", "Why it is ready or not, in words", priority=1)
+_ACCEPTED = (
+    _condition("Accepted", "Accepted", "status", "Whether all that it says is carried out"),
+    _condition("Reason", "Accepted", "reason", "Why, or why not"),
 )
-_MESSAGE = Column(
-    name="Message",
-    path='.status.conditions[?(@.type=="Ready")].message',
-    description="Why it is ready or not, in words",
-    priority=1,
-)
+_ACCEPTED_MESSAGE = _condition("Message", "Accepted", "message", "Why, or why not, in words", priority=1)
+
+
+def _count(name: str, field: str, description: str) -> Column:
+    return Column(name=name, path=f".status.{field}", description=description, type="integer")
+
 
 DEFINITIONS = (
     Definition(
         resource=ServiceMeshPeer,
         short_name="smp",
         columns=(
-            Column(name="Remote", path=".spec.remote.addresses[0]", description="Where the peer is reached"),
-            Column(name="Trust Domain", path=".spec.security.trustDomain", description="Who the peer is"),
+            _condition("Ready", "Ready", "status", "Whether the link stands in both directions"),
+            _condition("Reason", "Ready", "reason", "Why, or why not"),
+            _count("Exports", "exports", "How many Services are exported to the peer"),
+            _count("Imports", "imports", "How many Services of the peer are imported"),
             Column(
-                name="Active",
-                path=".status.discoveryStatus.active[*].pod",
-                description="The first control-plane pod whose watch of the peer stands",
-            ),
-            Column(
-                name="Inactive",
-                path=".status.discoveryStatus.inactive[*].watch.lastDisconnectStatus",
-                description="Why a control-plane pod's watch of the peer does not stand",
+                name="Last Sync",
+                path=".status.discoveryStatus.active[*].watch.lastFullSync",
+                description="When the peer's whole list was last received",
+                type="date",
             ),
             _AGE,
+            Column(name="Remote", path=".spec.remote.addresses[0]", description="Where the peer is", priority=1),
             Column(name="Client ID", path=".spec.security.clientID", description="Who may call us", priority=1),
+            _MESSAGE,
         ),
     ),
     Definition(
         resource=ExportedServiceSet,
         short_name="ess",
         columns=(
-            Column(
-                name="Exported",
-                path=".status.exportedServices[*].exportedName",
-                description="The first of the exported Services",
-            ),
+            *_ACCEPTED,
+            _count("Exported", "exported", "How many Services are exported"),
             _AGE,
+            _ACCEPTED_MESSAGE,
         ),
     ),
     Definition(
         resource=ImportedServiceSet,
         short_name="iss",
         columns=(
-            Column(
-                name="Offered",
-                path=".status.importedServices[*].exportedName",
-                description="The first of the Services that the peer exports",
-            ),
-            Column(
-                name="Imported As",
-                path=".status.importedServices[*].localService.hostname",
-                description="The name of the first that is imported",
-            ),
+            *_ACCEPTED,
+            _condition("Up To Date", "UpToDate", "status", "Whether it is as the peer has it now"),
+            _count("Imported", "imported", "How many Services are imported"),
+            _count("Offered", "offered", "How many Services the peer exports"),
             _AGE,
+            _ACCEPTED_MESSAGE,
         ),
     ),
     Definition(

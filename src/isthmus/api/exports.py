@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from lightkube.core.resource import NamespacedResourceG, NamespacedSubResource
 from msgspec import Meta
 
-from isthmus.api.meta import Conditions, Envelope, ObservedGeneration, Part, api_info, status_info
+from isthmus.api.meta import Conditions, Count, Envelope, ObservedGeneration, Part, api_info, status_info
 from isthmus.api.selectors import LabelledServices, NameSelector, ServiceMappings
 
 
@@ -56,6 +56,7 @@ class ExportsStatus(Part, frozen=True, kw_only=True):
     """What is exported at present."""
 
     exported_services: Annotated[ServiceMappings, Meta(description="The exported Services.")] = None
+    exported: Annotated[Count | None, Meta(description="How many they are.")] = None
     conditions: Conditions = ()
     observed_generation: ObservedGeneration = None
 

@@ -25,6 +25,7 @@ class FollowedExportsStatus(Part, frozen=True, kw_only=True):
     """What is exported, as a digest, and the conditions."""
 
     exported_services: msgspec.Raw = NO_LIST
+    exported: int | None = None
     conditions: Conditions = ()
     observed_generation: ObservedGeneration = None
 
@@ -37,6 +38,8 @@ class FollowedImportsStatus(Part, frozen=True, kw_only=True):
     """What is imported and on offer, as a digest, and the conditions."""
 
     imported_services: msgspec.Raw = NO_LIST
+    imported: int | None = None
+    offered: int | None = None
     conditions: Conditions = ()
     observed_generation: ObservedGeneration = None
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from lightkube.core.resource import NamespacedResourceG, NamespacedSubResource
 from msgspec import Meta
 
-from isthmus.api.meta import Conditions, Envelope, ObservedGeneration, Part, api_info, status_info
+from isthmus.api.meta import Conditions, Count, Envelope, ObservedGeneration, Part, api_info, status_info
 from isthmus.api.selectors import NameSelector, ServiceMappings
 
 DomainSuffix = Annotated[
@@ -84,6 +84,8 @@ class ImportsStatus(Part, frozen=True, kw_only=True):
         ServiceMappings,
         Meta(description="What the peer exports; localService is empty for what no rule imports."),
     ] = None
+    imported: Annotated[Count | None, Meta(description="How many of them are imported.")] = None
+    offered: Annotated[Count | None, Meta(description="How many the peer exports.")] = None
     conditions: Conditions = ()
     observed_generation: ObservedGeneration = None
 

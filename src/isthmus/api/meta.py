@@ -59,6 +59,8 @@ Conditions = Annotated[
     ),
 ]
 
+Count = Annotated[int, Meta(ge=0, extra_json_schema={"format": "int64"})]
+
 ObservedGeneration = Annotated[
     Generation | None, Meta(description="The metadata.generation that this status was made from.")
 ]

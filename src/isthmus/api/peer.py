@@ -11,7 +11,7 @@ import msgspec
 from lightkube.core.resource import NamespacedResourceG, NamespacedSubResource
 from msgspec import Meta
 
-from isthmus.api.meta import DNS_LABEL, Conditions, Envelope, ObservedGeneration, Part, api_info, status_info
+from isthmus.api.meta import DNS_LABEL, Conditions, Count, Envelope, ObservedGeneration, Part, api_info, status_info
 
 DISCOVERY_PORT = 8188
 SERVICE_PORT = 15443
@@ -163,6 +163,8 @@ class PeerStatus(Part, frozen=True, kw_only=True):
     """How the link to the peer fares."""
 
     discovery_status: DiscoveryStatus | None = None
+    exports: Annotated[Count | None, Meta(description="How many Services are exported to the peer.")] = None
+    imports: Annotated[Count | None, Meta(description="How many Services of the peer are imported.")] = None
     conditions: Conditions = ()
     observed_generation: ObservedGeneration = None
 

@@ -21,6 +21,7 @@ from isthmus.discovery.bundle_document import encode_trust_bundle
 from isthmus.discovery.enroller import Application, Enroller
 from isthmus.discovery.errors import EnrolmentUnavailableError, ForbiddenError, UnknownPeerError
 from isthmus.discovery.exporter import ExportedLink, Exporter
+from isthmus.discovery.times import TIME_HEADER, time_header
 from isthmus.discovery.watch import HEARTBEAT_S, WatchResponse
 from isthmus.federation.enrolment import MAX_BODY_BYTES, PATH, STATUS
 from isthmus.federation.messages import encode
@@ -73,7 +74,7 @@ class _Routes:
         return _Streaming(WatchResponse(link, _source(request), cut_off=_abort(request), heartbeat_s=self.heartbeat_s))
 
     async def peer(self, request: Request) -> Response:
-        return Response(encode(self._link(request).view()), media_type=JSON)
+        return Response(encode(self._link(request).view()), media_type=JSON, headers={TIME_HEADER: time_header()})
 
     async def trust_bundle(self, request: Request) -> Response:
         return Response(encode_trust_bundle(self._link(request).trust_bundle), media_type=JSON)

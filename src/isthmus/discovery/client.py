@@ -80,15 +80,15 @@ class PeerClient:
         """
         return await self._ask("/v1/trustbundle", limit=MAX_BUNDLE_BYTES)
 
-    async def _connect_and_follow(self) -> str:
+    async def _connect_and_follow(self) -> LinkError:
         """Why the link ended, or did not come to be."""
         try:
             async with call(self._route, "/v1/watch", attempt=self._attempt) as watch:
                 if watch.status != 200:
-                    return watch.status_line
+                    return LinkError(watch.status_line)
                 await Link(self._route, watch, self._view, report=self._report, attempt=self._attempt).follow()
         except LinkError as error:
-            return str(error)
+            return error
 
     async def _ask(self, path: str, *, limit: int) -> bytes | None:
         async with call(self._route, path, attempt=self._attempt) as answer:

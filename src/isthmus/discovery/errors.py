@@ -2,6 +2,7 @@
 
 DiscoveryError
 ├── LinkError            a call to a peer did not succeed: what is known stays, try again later
+│   └── OwnGatewayError      it has not even left the mesh: our own egress gateway cannot be called
 ├── RefusedError         a call of a peer is not answered
 │   ├── UnknownPeerError     nobody here knows a peer of that name
 │   └── ForbiddenError       the caller may not speak for that peer
@@ -15,6 +16,10 @@ class DiscoveryError(Exception):
 
 class LinkError(DiscoveryError):
     """A call did not succeed; the text is an HTTP status line or the cause in words, fit for a resource's status."""
+
+
+class OwnGatewayError(LinkError):
+    """Our own egress gateway does not answer, or is not who it should be: nothing is said of the peer."""
 
 
 class RefusedError(DiscoveryError):

@@ -16,7 +16,7 @@ from typing import Final
 
 import h11
 
-from isthmus.discovery.errors import LinkError
+from isthmus.discovery.errors import LinkError, OwnGatewayError
 from isthmus.federation.names import VERSION_HEADER
 from isthmus.federation.plan import Endpoint
 from isthmus.identity import InvalidCertificateError, SpiffeId
@@ -116,24 +116,30 @@ async def call(route: Route, path: str, *, attempt: int = 0) -> AsyncIterator[An
     ``attempt`` chooses among the gateway's pods. The connection is closed at the end of the block, at once.
     Raises LinkError: no answer, for a reason that its text tells.
     """
-    endpoint = _choose(route, attempt)
-    stream = await open_stream(
-        endpoint,
-        where=f"the egress gateway at {endpoint.host}:{endpoint.port}",
-        context=route.context(),
-        expected=route.gateways,
-        local_address=route.local_address,
-    )
+    stream = await _to_gateway(route, _choose(route, attempt))
     try:
         yield await stream.ask(route.request(path))
     finally:
         stream.abort()
 
 
+async def _to_gateway(route: Route, endpoint: Endpoint) -> "Stream":
+    try:
+        return await open_stream(
+            endpoint,
+            where=f"the egress gateway at {endpoint.host}:{endpoint.port}",
+            context=route.context(),
+            expected=route.gateways,
+            local_address=route.local_address,
+        )
+    except LinkError as error:
+        raise OwnGatewayError(str(error)) from error
+
+
 def _choose(route: Route, attempt: int) -> Endpoint:
     endpoints = sorted(route.endpoints())
     if not endpoints:
-        raise LinkError(f"the egress gateway {route.authority} has no address: is its pod running?")
+        raise OwnGatewayError(f"the egress gateway {route.authority} has no address: is its pod running?")
     return endpoints[attempt % len(endpoints)]
 
 

@@ -5,12 +5,14 @@ Reads the watch, keeps the time and fetches lists, all three on behalf of ``fede
 
 import asyncio
 import math
+import time
 from typing import Final, NoReturn
 
 from isthmus.discovery.errors import LinkError
 from isthmus.discovery.exchange import Answer, Route, call
 from isthmus.discovery.lines import LineSplitter
 from isthmus.discovery.report import LinkReport
+from isthmus.discovery.times import TIME_HEADER, clock_offset_s
 from isthmus.discovery.watch import HEARTBEAT_HEADER
 from isthmus.federation.messages import (
     MAX_EVENT_BYTES,
@@ -41,7 +43,7 @@ class Link:
     async def follow(self) -> NoReturn:
         """Follow the peer until the watch ends; raises LinkError, always, with the reason."""
         heartbeat_s = _heartbeat_s(self._watch)
-        self._report.connected(heartbeat_s)
+        self._report.connected(heartbeat_s, clock_offset_s(self._watch.header(TIME_HEADER), now=time.time()))
         self._carry_out(self._view.connected(_now(), heartbeat_s=heartbeat_s))
         reason = await self._follow_until_error()
         # A group that fails while it is cancelled from outside tells of the failure only (until Python 3.13).

@@ -4,6 +4,7 @@ from typing import Protocol
 
 import structlog
 
+from isthmus.discovery.errors import LinkError, OwnGatewayError
 from isthmus.discovery.tally import Tally
 from isthmus.federation.peer_view import Action, Changed, FetchList, Rejected, Synced
 
@@ -17,14 +18,18 @@ class PeerListener(Protocol):
     def tally(self) -> Tally:
         """Where it is counted what comes from the peer."""
 
-    def watch_connected(self) -> None:
-        """The watch is open."""
+    def watch_connected(self, *, clock_offset_s: float | None) -> None:
+        """The watch is open; so far is the peer's clock ahead of ours, None if it did not say."""
 
-    def watch_failed(self, cause: str) -> None:
+    def watch_failed(self, cause: str, *, at_own_gateway: bool) -> None:
         """The watch ended, or could not be opened: an HTTP status line, or the cause in words.
 
-        Not told again for attempts that fail for the same cause as the one before.
+        ``at_own_gateway``: no call has even left the mesh. Not told again for attempts that fail for the same cause as
+        the one before.
         """
+
+    def not_understood(self, reason: str) -> None:
+        """The peer said something that is not used; what was known stays. Told once, until a list is accepted."""
 
     def got_event(self) -> None:
         """The peer told of a change."""
@@ -47,19 +52,20 @@ class LinkReport:
         self._is_doubt_told = False
         self._is_list_asked = False
 
-    def connected(self, heartbeat_s: float | None) -> None:
+    def connected(self, heartbeat_s: float | None, clock_offset_s: float | None) -> None:
         """The watch is open; ``heartbeat_s`` is None for a peer that promises none."""
         self._is_connected, self._is_doubt_told, self._is_list_asked = True, False, False
         self._listener.tally.connects += 1
         self._log.info("peer connected", heartbeat_s=heartbeat_s)
-        self._listener.watch_connected()
+        self._listener.watch_connected(clock_offset_s=clock_offset_s)
 
-    def failed(self, cause: str) -> None:
+    def failed(self, error: LinkError) -> None:
         """The watch ended, or an attempt to open it did not succeed."""
+        cause = str(error)
         self._listener.tally.failures += 1
         if self._is_connected or cause != self._cause:
             self._log.info("peer disconnected" if self._is_connected else "peer unreachable", cause=cause)
-            self._listener.watch_failed(cause)
+            self._listener.watch_failed(cause, at_own_gateway=isinstance(error, OwnGatewayError))
         self._is_connected, self._cause = False, cause
 
     def got_event(self) -> None:
@@ -73,7 +79,7 @@ class LinkReport:
 
     def list_failed(self, cause: str) -> None:
         """A list could not be fetched, though the watch is open."""
-        self._doubt(f"the service list could not be fetched: {cause}")
+        self._tell_doubt(f"the service list could not be fetched: {cause}")
 
     def decided(self, action: Action) -> None:
         """What came of something that the peer said."""
@@ -85,14 +91,15 @@ class LinkReport:
             case Changed(hostnames):
                 self._listener.services_changed(hostnames)
             case Rejected(reason):
-                self._doubt(reason)
+                self._tell_doubt(reason)
+                self._listener.not_understood(reason)
             case FetchList():
                 self._listener.tally.resyncs += self._is_list_asked
                 self._is_list_asked = True
             case _:
                 pass  # for the link itself
 
-    def _doubt(self, reason: str) -> None:
+    def _tell_doubt(self, reason: str) -> None:
         # Once, until a list has been accepted: a peer that talks nonsense does so line after line.
         if not self._is_doubt_told:
             self._log.info("peer not understood, what was known of it is kept", reason=reason)

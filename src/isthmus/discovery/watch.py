@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from isthmus.discovery.exporter import ExportedLink
 from isthmus.discovery.feed import LINE_END, Subscription
+from isthmus.discovery.times import TIME_HEADER, time_header
 
 HEARTBEAT_HEADER: Final = "isthmus-heartbeat"
 HEARTBEAT_S: Final = 15.0
@@ -75,6 +76,7 @@ class WatchResponse:
         return [
             (b"content-type", b"application/json"),
             (HEARTBEAT_HEADER.encode(), f"{self._heartbeat_s:g}".encode()),
+            (TIME_HEADER.encode(), time_header().encode()),
         ]
 
 

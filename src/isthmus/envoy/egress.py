@@ -11,7 +11,7 @@ from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 
 from isthmus.api.logs import AccessLogFile
-from isthmus.envoy import tls
+from isthmus.envoy import failure_log, tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import IMPORT_PREFIX, METADATA, discovery_cluster_name
 from isthmus.envoy.http import connection_manager, discovery_route, exact_header, http_filter
@@ -129,7 +129,7 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
                 "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": packed(manager)}],
             }
         ],
-        access_log=refused_log(plan.access_log, "outbound"),
+        access_log=[*refused_log(plan.access_log, "outbound"), *failure_log.refused()],
     )
 
 

@@ -6,6 +6,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as manager_pb2
 
 from isthmus.api.logs import AccessLogFile
+from isthmus.envoy import failure_log
 from isthmus.envoy.access_log import Direction, request_log
 from isthmus.envoy.message import packed, seconds, struct
 from isthmus.federation.names import VERSION_HEADER
@@ -51,7 +52,7 @@ def connection_manager(
         request_headers_timeout=seconds(10),
         normalize_path={"value": True},
         common_http_protocol_options={"headers_with_underscores_action": "REJECT_REQUEST"},
-        access_log=request_log(access_log, direction),
+        access_log=[*request_log(access_log, direction), *failure_log.requests()],
     )
 
 

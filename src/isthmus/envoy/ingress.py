@@ -14,7 +14,7 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb2
 
-from isthmus.envoy import tls
+from isthmus.envoy import failure_log, tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import EXPORT_PREFIX, PILOT, statistics_of
 from isthmus.envoy.enrolment import chain
@@ -34,13 +34,11 @@ HANDSHAKE_TIMEOUT = seconds(10)
 
 
 def listeners(plan: IngressPlan, bind_address: str) -> list[Any]:
-    """The listeners of this gateway; none without a peer to admit, and only that of discovery to enrol one."""
-    chains = [
-        *([_discovery_chain(plan)] if plan.peers else []),
-        *([chain(plan.enrolment, plan.access_log)] if plan.enrolment else []),
-    ]
+    """The listeners of this gateway; that of discovery says so where there is no peer to admit."""
+    chains = [_discovery_chain(plan) if plan.peers else _vacant_chain(plan)]
+    enrolment = [chain(plan.enrolment, plan.access_log)] if plan.enrolment else []
     services = [_services(plan, bind_address)] if plan.peers else []
-    return [*([_discovery(plan, chains, bind_address)] if chains else []), *services]
+    return [_discovery(plan, [*chains, *enrolment], bind_address), *services]
 
 
 def _services(plan: IngressPlan, bind_address: str) -> Any:
@@ -51,7 +49,7 @@ def _services(plan: IngressPlan, bind_address: str) -> Any:
         listener_filters=[TLS_INSPECTOR],
         socket_options=KEEPALIVE,
         filter_chains=[_service_chain(plan, peer) for peer in sorted(plan.peers, key=lambda peer: peer.name)],
-        access_log=refused_log(plan.access_log, "inbound"),
+        access_log=_refused_logs(plan),
     )
 
 
@@ -91,7 +89,7 @@ def _discovery(plan: IngressPlan, chains: list[dict[str, Any]], bind_address: st
         address=socket_address(bind_address, DISCOVERY_PORT),
         listener_filters=[TLS_INSPECTOR],
         filter_chains=chains,
-        access_log=refused_log(plan.access_log, "inbound"),
+        access_log=_refused_logs(plan),
     )
 
 
@@ -110,6 +108,32 @@ def _discovery_chain(plan: IngressPlan) -> dict[str, Any]:
         "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
         "filters": [_filter("http_connection_manager", manager)],
     }
+
+
+def _vacant_chain(plan: IngressPlan) -> dict[str, Any]:
+    """Discovery of a gateway that no ServiceMeshPeer names: whoever calls is told so, and nothing else.
+
+    A peer's administrator can then tell it from a gateway that does not run. It asks for no certificate, because there
+    is none that it could believe.
+    """
+    answer = {"status": 404, "body": {"inline_string": "no ServiceMeshPeer here is served by this gateway\n"}}
+    routes = [{"match": {"prefix": "/"}, "direct_response": answer}]
+    manager = connection_manager(
+        "vacant",
+        direction="inbound",
+        virtual_host={"name": "vacant", "domains": ["*"], "routes": routes},
+        filters=[],
+        access_log=plan.access_log,
+    )
+    return {
+        "transport_socket": tls.downstream_of_anyone(alpn=["http/1.1"]),
+        "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
+        "filters": [_filter("http_connection_manager", manager)],
+    }
+
+
+def _refused_logs(plan: IngressPlan) -> list[dict[str, Any]]:
+    return [*refused_log(plan.access_log, "inbound"), *failure_log.refused()]
 
 
 def _routes(plan: IngressPlan) -> list[dict[str, Any]]:

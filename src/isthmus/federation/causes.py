@@ -213,7 +213,7 @@ CAUSES: Final = (
         ADMITTED,
         Side.PEER,
         "The peer's ingress gateway refuses our gateway's certificate.",
-        "put our root (ConfigMap istio-ca-root-cert) into the ConfigMap that the peer's ServiceMeshPeer for us names.",
+        "put our root (ConfigMap istio-ca-root-cert) where the peer's ServiceMeshPeer for us says; or create that.",
     ),
     Cause(
         "ClientRefused",

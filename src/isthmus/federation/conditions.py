@@ -11,11 +11,11 @@ from typing import Final
 
 from isthmus.api.meta import Condition
 from isthmus.federation.availability import KEEP_STALE, Availability
+from isthmus.federation.causes import ACCEPTED
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.import_table import Import, ImportTable
 from isthmus.federation.selection import Problem, QualifiedName
 
-ACCEPTED: Final = "Accepted"
 UP_TO_DATE: Final = "UpToDate"
 """On an ImportedServiceSet; its time of transition is the age of what is imported while the peer is away."""
 MOST_TOLD: Final = 10

@@ -21,11 +21,11 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf import json_format
 
 from isthmus.envoy import tls
+from isthmus.envoy.failure_log import CONTROL_PLANE_CLUSTER as XDS_CLUSTER
 from isthmus.envoy.message import packed, seconds, socket_address, struct
 from isthmus.gateway import statistics
 from isthmus.gateway.settings import DnsServer, GatewaySettings
 
-XDS_CLUSTER = "xds-grpc"
 ADMIN_CLUSTER = "admin"
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -55,6 +55,9 @@ class LocalSecrets:
     def disconnected(self, client: str) -> None:
         """Likewise."""
 
+    def accepted(self, client: str, type_url: str) -> None:
+        """Nothing is to be noted."""
+
     def rejected(self, client: str, rejection: Rejection) -> None:
         """Envoy keeps the secret that it had."""
         log.info("secret refused", client=client, secrets=rejection.names, reason=rejection.reason)

@@ -4,7 +4,7 @@ Belongs here: list and watch with resume, 410 and back-off; typed stores; coales
 resources mean.
 """
 
-from isthmus.kube.apply import Apply, Delete, Write, carry_out, plan
+from isthmus.kube.apply import Apply, Delete, Write, carry_out, identity_of, plan
 from isthmus.kube.client import Client, connect
 from isthmus.kube.lease import Candidacy, Candidate, LeaseLost
 from isthmus.kube.queue import WorkQueue
@@ -29,6 +29,7 @@ __all__ = [
     "Write",
     "carry_out",
     "connect",
+    "identity_of",
     "key_of",
     "metadata_of",
     "plan",

@@ -5,6 +5,7 @@ the process, and its pod starts it again; gateways keep what they have meanwhile
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,10 +26,14 @@ from isthmus.identity import Authority
 from isthmus.kube import Change, Client, ObjectKey, connect
 from isthmus.logs import Levels
 from isthmus.pilot import settings as ports
+from isthmus.pilot.callers import Callers
 from isthmus.pilot.cluster import Cluster, service_of
 from isthmus.pilot.enrolment import Enrolments
+from isthmus.pilot.events import Events
 from isthmus.pilot.exporting import Exporting
+from isthmus.pilot.facts import FactFinder
 from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.inquiry import Inquiry
 from isthmus.pilot.invitations import Invitations
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
@@ -37,14 +42,16 @@ from isthmus.pilot.mesh_settings import MeshSettings
 from isthmus.pilot.metrics import Metrics
 from isthmus.pilot.names_server import ImportNames, NamesServer
 from isthmus.pilot.peers import Parts, Peers
+from isthmus.pilot.probes import Probes
 from isthmus.pilot.settings import Settings
 from isthmus.pilot.staleness import Staleness
-from isthmus.pilot.status import StatusWriter
+from isthmus.pilot.status import Sources, StatusWriter
 from isthmus.pilot.tls import OwnTls
 from isthmus.pilot.tokens import TokenReviews
 from isthmus.pilot.trust import OwnIdentity, load_authority, own_bundle, publish_root
 from isthmus.pilot.workloads import Workloads
 from isthmus.readiness import serve_readiness
+from isthmus.reports import GatewayReport, ReportService
 from isthmus.xds import DeltaService
 
 log = structlog.get_logger(__name__)
@@ -95,13 +102,30 @@ class ControlPlane:
             client, self._cluster, self._mesh, self._invitations, aliases=settings.trust_domain_aliases
         )
         self._leadership = Leadership(client, namespace=settings.namespace, pod=settings.pod_name)
-        self._status = StatusWriter(
-            client,
-            self._cluster,
-            self._leadership,
+        self._callers = Callers(changed=self._gateway_changed, now=time.monotonic)
+        facts = FactFinder(
+            cluster=self._cluster,
+            gateways=self._gateways,
+            callers=self._callers,
+            links=self._links,
+            started_at=time.monotonic(),
+        )
+        sources = Sources(
             namespace=settings.namespace,
+            leadership=self._leadership,
             links=self._links,
             exports=tables,
+            peer_facts=facts.peer_facts,
+            events=Events(client, pod=settings.pod_name),
+        )
+        self._status = StatusWriter(client, self._cluster, sources)
+        self._inquiry = Inquiry(
+            self._mesh,
+            self._links,
+            self._leadership,
+            facts=facts,
+            probes=Probes(self._mesh, self._cluster, self._tls, pod_ip=settings.pod_ip),
+            changed=self._status.peer_changed,
         )
         self._workloads = Workloads(client, self._cluster, self._gateways, self._links, self._leadership)
         self._staleness = Staleness(self._links, changed=self._availability_changed)
@@ -131,9 +155,11 @@ class ControlPlane:
             tasks.create_task(self._status.run(), name="status")
             tasks.create_task(self._workloads.run(), name="imports")
             tasks.create_task(self._staleness.run(), name="staleness")
+            tasks.create_task(self._inquiry.run(), name="inquiry")
             tasks.create_task(self._peers.run(), name="peers")
             tasks.create_task(self._invitations.run(), name="invitations")
             self._cluster.pods.subscribe(self._pod_changed)
+            self._gateways.subscribe(self._gateway_changed)
             tasks.create_task(self._leadership.run(), name="leadership")
             # A gateway that came back before that would be told that all it has is gone.
             await self._peers.planned.wait()
@@ -150,6 +176,7 @@ class ControlPlane:
             gateways=self._gateways,
             staleness=self._staleness,
             status=self._status,
+            inquiry=self._inquiry,
             workloads=self._workloads,
         )
 
@@ -165,7 +192,13 @@ class ControlPlane:
             status=self._status,
             names=self._names,
             stores=self._cluster.stores,
-            queues=[self._peers.queue, self._workloads.queue, self._status.queue, self._staleness.queue],
+            queues=[
+                self._peers.queue,
+                self._workloads.queue,
+                self._status.queue,
+                self._staleness.queue,
+                self._inquiry.queue,
+            ],
         )
 
     async def _start_servers(self, tasks: asyncio.TaskGroup) -> None:
@@ -195,13 +228,18 @@ class ControlPlane:
             lifetime=self._settings.certificate_lifetime,
         )
         serving = DeltaService(self._gateways, order=ORDER, pushes=self._metrics.pushes)
+        taking = ReportService(self._gateways, self._reported)
         roots = self._authority.root_cert_pem
-        for port, service, credentials in (
-            (ports.CA_PORT, issuing, server_credentials(self._identity.current)),
-            (ports.XDS_PORT, serving, server_credentials(self._identity.current, client_roots=lambda: roots)),
+        for port, handlers, credentials in (
+            (ports.CA_PORT, [issuing.handlers()], server_credentials(self._identity.current)),
+            (
+                ports.XDS_PORT,
+                [serving.handlers(), taking.handlers()],
+                server_credentials(self._identity.current, client_roots=lambda: roots),
+            ),
         ):
             server = grpc.aio.server()
-            server.add_generic_rpc_handlers([service.handlers()])
+            server.add_generic_rpc_handlers(handlers)
             server.add_secure_port(f"{self._settings.pod_ip}:{port}", credentials)
             await server.start()
             tasks.create_task(_until_cancelled(server), name=f"gRPC on {port}")
@@ -215,6 +253,13 @@ class ControlPlane:
         for ingress in self._gateways.ingresses():
             ingress.exports_changed(names)
         self._status.sets_changed(peer)
+
+    def _reported(self, gateway: str, report: GatewayReport) -> None:
+        if self._gateways.faces_peers(gateway):
+            self._callers.reported(gateway, report)
+
+    def _gateway_changed(self, name: str) -> None:
+        self._inquiry.gateway_changed(name)
 
     def _availability_changed(self, peer: str) -> None:
         self._workloads.readiness_changed(peer)
@@ -239,6 +284,8 @@ class ControlPlane:
         for each in (change.old, change.new):
             for name in service_of(each) if each is not None else ():
                 self._endpoints_changed(name)
+                if name.namespace == self._settings.namespace:
+                    self._gateway_changed(name.name)
 
     def _endpoints_changed(self, name: QualifiedName) -> None:
         self._exporting.endpoints_changed(name)

@@ -1,12 +1,13 @@
 """Which gateway an Envoy is, and what it is served: the xDS server's ``Clients``.
 
 A gateway is known by its certificate alone: the identity ``…/ns/<our namespace>/sa/<gateway>-service-account``. Of what
-it says of itself only the address to listen on is used, which concerns no one but itself.
+it says of itself only the address to listen on is used, and whether it faces peers, which concern no one but itself.
 """
 
 import ipaddress
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import structlog
@@ -40,6 +41,10 @@ class Gateways:
         self._peers: Sequence[PeerConfig] = ()
         self._inviting: frozenset[str] = frozenset()
         self._access_log = AccessLogFile()
+        self._left_at: dict[str, float] = {}
+        self._facing_peers: set[str] = set()
+        self._rejections: dict[str, dict[str, str]] = {}
+        self._subscribers: list[Callable[[str], None]] = []
 
     def plan(self, peers: Sequence[PeerConfig]) -> None:
         """Serve these peers and no others."""
@@ -62,8 +67,8 @@ class Gateways:
         ingresses = {peer.ingress for peer in peers} | inviting
         egresses = {peer.egress for peer in peers} - ingresses
         for name, pods in self._pods.items():
-            if name not in ingresses | egresses and pods.role is not None:
-                pods.assume(None)
+            if name not in ingresses | egresses:
+                self._vacate(name, pods)
         for name in sorted(ingresses):
             admitted = tuple(peer.admitted for peer in peers if peer.ingress == name)
             enrolment = enrolment_name(self._mesh.name, self._mesh.namespace) if name in inviting else ""
@@ -96,27 +101,71 @@ class Gateways:
         Raises:
             PermissionError: it proves no gateway of this mesh, or no address to listen on was told.
         """
-        name = self._name(identities)
+        name = self.name_of(identities)
         try:
             address = str(ipaddress.ip_address(metadata.get("POD_IP", "")))
         except ValueError as error:
             raise PermissionError(f"gateway {name} tells no address to listen on: POD_IP: {error}") from error
-        return name, self._pods.setdefault(name, Pods()).table(address)
+        pods = self._pods.setdefault(name, Pods())
+        if metadata.get("ROLE") == "ingress":
+            self._facing_peers.add(name)
+        if pods.role is None:
+            self._vacate(name, pods)
+        return name, pods.table(address)
+
+    def subscribe(self, subscriber: Callable[[str], None]) -> None:
+        """Call ``subscriber`` with each gateway that connects, goes, or takes its configuration or does not."""
+        self._subscribers.append(subscriber)
+
+    def left_at(self, name: str) -> float:
+        """When a gateway's last pod has gone, by the monotonic clock; 0 if none ever has."""
+        return self._left_at.get(name, 0.0)
+
+    def rejection(self, name: str) -> str:
+        """Why a gateway keeps an older configuration than the last; empty if it does not."""
+        return next(iter(self._rejections.get(name, {}).values()), "")
+
+    def faces_peers(self, name: str) -> bool:
+        """Whether peers call this gateway."""
+        return name in self._pods and isinstance(self._pods[name].role, Ingress)
 
     def connected(self, client: str) -> None:
         """A gateway pod has connected."""
         self._streams[client] += 1
         log.info("gateway connected", gateway=client, streams=self._streams[client])
+        self._tell(client)
 
     def disconnected(self, client: str) -> None:
         """A gateway pod has gone."""
         self._pods[client].forget_unused()
         self._streams[client] -= 1
         log.info("gateway disconnected", gateway=client, streams=self._streams[client])
+        if not self._streams[client]:
+            self._rejections.pop(client, None)
+            self._left_at[client] = time.monotonic()
+        self._tell(client)
 
     def rejected(self, client: str, rejection: Rejection) -> None:
         """A gateway keeps its last good configuration because the new one cannot be used."""
         log.error("gateway rejected configuration", gateway=client, names=rejection.names[:5], reason=rejection.reason)
+        self._rejections.setdefault(client, {})[rejection.type_url] = rejection.reason
+        self._tell(client)
+
+    def accepted(self, client: str, type_url: str) -> None:
+        """A gateway has taken what it was sent last of a type."""
+        if self._rejections.get(client, {}).pop(type_url, None) is not None:
+            self._tell(client)
+
+    def _tell(self, name: str) -> None:
+        for subscriber in self._subscribers:
+            subscriber(name)
+
+    def _vacate(self, name: str, pods: Pods) -> None:
+        """No peer names the gateway: if it faces peers, it says so to whoever calls, and does nothing else."""
+        if name in self._facing_peers:
+            self._ingress(name).update(IngressPlan(self._control_plane, access_log=self._access_log))
+        else:
+            pods.assume(None)
 
     def _ingress(self, name: str) -> Ingress:
         pods = self._pods.setdefault(name, Pods())
@@ -125,7 +174,8 @@ class Gateways:
             pods.assume(Ingress(pods, plan, exports=self._exports, endpoints=self._endpoints))
         return cast("Ingress", pods.role)
 
-    def _name(self, identities: Sequence[str]) -> str:
+    def name_of(self, identities: Sequence[str]) -> str:
+        """The gateway that this certificate proves; raises PermissionError: it proves no gateway of this mesh."""
         for identity in identities:
             try:
                 spiffe_id = SpiffeId.parse(identity)

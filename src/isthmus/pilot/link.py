@@ -4,6 +4,7 @@ Hears of the watch from the discovery client (``PeerListener``) and of the peer'
 (``ExportedLink``); keeps this pod's entry in the peer's status.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -18,6 +19,7 @@ from isthmus.federation.peer import PeerConfig
 from isthmus.federation.selection import Problem
 from isthmus.federation.status import PodDiscoveryStatus, RemoteStatus, WatchStatus
 from isthmus.identity import SpiffeId, TrustBundle
+from isthmus.pilot.evidence import Evidence
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +52,7 @@ class Link:
         self.client: PeerClient | None = None
         self.imports = ImportTable(peer)
         self.tally = Tally()
+        self.evidence = Evidence(changed_at=time.monotonic())
         self.entry = PodDiscoveryStatus.of(pod)
         self.is_synced = False
         """Whether a list of the peer was seen since this process began: before, what is missing may just be unknown."""
@@ -70,19 +73,26 @@ class Link:
         for service in self._remembered:
             self.imports.offer(service.hostname, service)
 
-    def watch_connected(self) -> None:
+    def watch_connected(self, *, clock_offset_s: float | None = None) -> None:
         self.away_since = self.away_before = None
+        self.evidence.connected(time.monotonic(), clock_offset_s)
         self._watch(self.entry.watch.succeeded(_now()))
 
-    def watch_failed(self, cause: str) -> None:
+    def watch_failed(self, cause: str, *, at_own_gateway: bool = False) -> None:
         self.away_since = self.away_since or self.away_before or _now()
+        self.evidence.failed(time.monotonic(), cause, at_own_gateway=at_own_gateway)
         self._watch(self.entry.watch.failed(_now(), cause=cause))
+
+    def not_understood(self, reason: str) -> None:
+        self.evidence.doubt = reason
+        self._status_changed()
 
     def got_event(self) -> None:
         self._watch(self.entry.watch.got_event(_now()))
 
     def got_list(self) -> None:
         self.is_synced = True
+        self.evidence.doubt = ""
         self._watch(self.entry.watch.got_list(_now()))
         self._imports_changed(None)
 
@@ -126,6 +136,7 @@ class Link:
 
     def remote_disconnected(self, source: str) -> None:
         log.info("remote disconnected", peer=self.peer, source=source)
+        self.evidence.changed_at = time.monotonic()
         self._remote(self.entry.remote(source).failed(_now()))
 
     def pruned_entry(self) -> PodDiscoveryStatus:

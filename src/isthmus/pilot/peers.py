@@ -6,6 +6,7 @@ imported from it stays as it was last known.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,7 @@ from isthmus.kube import Change, ObjectKey, WorkQueue
 from isthmus.pilot.cluster import Cluster
 from isthmus.pilot.exporting import Exporting
 from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.inquiry import Inquiry
 from isthmus.pilot.link import Link
 from isthmus.pilot.staleness import Staleness
 from isthmus.pilot.status import StatusWriter
@@ -51,6 +53,7 @@ class Parts:
     gateways: Gateways
     staleness: Staleness
     status: StatusWriter
+    inquiry: Inquiry
     workloads: Workloads
 
 
@@ -195,12 +198,15 @@ class Peers:
     def _link_changed(self, name: str) -> None:
         self._parts.status.peer_changed(name)
         self._parts.staleness.link_changed(name)
+        self._parts.inquiry.link_changed(name)
 
     def _connect(self, link: Link, config: PeerConfig) -> None:
         """The peer's resource is another, and with it who it is or the way to it: everything is made anew."""
         self._parts.exporting.end_watches(link.peer)
         self._replan()
         self._unwatch(link.peer)
+        link.evidence.began_anew(time.monotonic())
+        self._parts.inquiry.link_changed(link.peer)
         link.client = PeerClient(self._route(config), link, seed=link.known)
         self._watches[link.peer] = self._tasks.create_task(link.client.run(), name=f"watch of {link.peer}")
         self._parts.workloads.recheck(link.peer)

@@ -7,15 +7,18 @@ of a burst at once, then one a second for each resource, and always the last.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, Protocol
 
+import msgspec
 import structlog
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.api.followed import FollowedExports, FollowedImports
-from isthmus.api.meta import Condition
+from isthmus.api.meta import Condition, condition
 from isthmus.backoff import Backoff
+from isthmus.federation.causes import ACCEPTED, READY
 from isthmus.federation.conditions import (
     UP_TO_DATE,
     accepted,
@@ -28,10 +31,12 @@ from isthmus.federation.conditions import (
 )
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.listing import Listing
+from isthmus.federation.peer_conditions import PeerFacts, peer_conditions
 from isthmus.federation.selection import Problem, QualifiedName
-from isthmus.federation.status import from_json, to_json
-from isthmus.kube import Client, Store, WorkQueue
+from isthmus.federation.status import DiscoveryStatus, from_json, to_json
+from isthmus.kube import Client, ObjectKey, Store, WorkQueue
 from isthmus.kube.errors import NotFound
+from isthmus.pilot.events import Events
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
 from isthmus.pilot.pace import Pace
@@ -54,25 +59,39 @@ class Facts(Protocol):
         """The TCP ports of a Service that federation did not make; None if there is no such Service."""
 
 
+PeerFactsOf = Callable[[Link, DiscoveryStatus], PeerFacts]
+"""What is known of a link, given what all replicas see of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What is told of, and as whom; ``links`` and ``exports`` are those of all peers by name, live."""
+
+    namespace: str
+    leadership: Leadership
+    links: Mapping[str, Link]
+    exports: Mapping[str, ExportTable]
+    peer_facts: PeerFactsOf
+    events: Events
+
+
+_SUMMARY: Mapping[Kind, str] = {ServiceMeshPeer: READY, FollowedExports: ACCEPTED, FollowedImports: ACCEPTED}
+"""The condition that sums a resource up: its transitions are told in Events."""
+
+
 class StatusWriter:
     """Writes the status of peers and of their export and import sets."""
 
-    def __init__(
-        self,
-        client: Client,
-        facts: Facts,
-        leadership: Leadership,
-        *,
-        namespace: str,
-        links: Mapping[str, Link],
-        exports: Mapping[str, ExportTable],
-    ) -> None:
-        """``links`` and ``exports`` are those of all peers by name, live."""
-        self._standing = Standing(client, namespace=namespace)
+    def __init__(self, client: Client, facts: Facts, sources: Sources) -> None:
+        """Nothing is written before :meth:`run`."""
+        self._namespace = sources.namespace
+        self._standing = Standing(client, namespace=sources.namespace)
         self._facts = facts
-        self._leadership = leadership
-        self._links = links
-        self._exports = exports
+        self._leadership = sources.leadership
+        self._links = sources.links
+        self._exports = sources.exports
+        self._peer_facts = sources.peer_facts
+        self._events = sources.events
         self._generations: dict[Key, int | None] = {}
         self._pace: dict[Key, Pace] = {}
         self.writes: Counter[str] = Counter()
@@ -88,7 +107,7 @@ class StatusWriter:
             FollowedExports: facts.exports,
             FollowedImports: facts.imports,
         }
-        leadership.subscribe(self._lead_changed)
+        sources.leadership.subscribe(self._lead_changed)
 
     @property
     def queue(self) -> WorkQueue[Key]:
@@ -107,6 +126,7 @@ class StatusWriter:
 
     def sets_changed(self, peer: str) -> None:
         """Other services are exported to this peer, imported from it, or on offer."""
+        self._queue.add((ServiceMeshPeer, peer))
         self._queue.add((FollowedExports, peer))
         self._queue.add((FollowedImports, peer))
 
@@ -160,7 +180,16 @@ class StatusWriter:
             pace.written()
             await self._standing.write(key, body)
             self.writes[called(kind)] += 1
+            await self._tell(key, present, body)
         return sum(len(value) for value in body.values() if isinstance(value, Listing))
+
+    async def _tell(self, key: Key, present: Present, body: Body) -> None:
+        """Tell what became of the resource, if that is news."""
+        kind, name = key
+        after = condition(msgspec.convert(body.get("conditions", []), list[Condition]), _SUMMARY[kind])
+        resource = self._stores[kind].get(ObjectKey(self._namespace, name))
+        if after is not None and resource is not None:
+            await self._events.transition(resource, condition(present.conditions, _SUMMARY[kind]), after)
 
     def _peer(self, name: str, present: Present) -> Body | None:
         link = self._links.get(name)
@@ -172,10 +201,13 @@ class StatusWriter:
         alive = self._facts.own_pods()
         if link.entry.pod in alive:  # else what we see of the pods is not all of them
             discovery = discovery.without_pods_but(alive)
-        problems = [link.refusal] if link.refusal is not None else []
+        table = self._exports.get(name)
+        found = peer_conditions(self._peer_facts(link, discovery), now=datetime.now(UTC))
         return {
             "discoveryStatus": to_json(discovery),
-            **self._conditions((ServiceMeshPeer, name), present, [accepted(problems)]),
+            "exports": len(table.listing) if table is not None else 0,
+            "imports": len(link.imports.imports),
+            **self._conditions((ServiceMeshPeer, name), present, found),
         }
 
     def _exported(self, name: str, present: Present) -> Body | None:
@@ -185,6 +217,7 @@ class StatusWriter:
         problems = [*self._peer_problems("ExportedServiceSet", name), *(export_problems(table) if table else ())]
         return {
             "exportedServices": table.listing if table is not None else Listing(),
+            "exported": len(table.listing) if table is not None else 0,
             **self._conditions((FollowedExports, name), present, [accepted(problems)]),
         }
 
@@ -201,6 +234,8 @@ class StatusWriter:
             present = present.without(UP_TO_DATE)
         return {
             "importedServices": link.imports.listing if link is not None else Listing(),
+            "imported": len(link.imports.imports) if link is not None else 0,
+            "offered": len(link.imports.listing) if link is not None else 0,
             **self._conditions((FollowedImports, name), present, conditions),
         }
 

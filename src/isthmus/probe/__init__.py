@@ -8,13 +8,14 @@ Only ``gateway`` and ``pilot`` import it.
 
 from isthmus.probe.client import GatewayAgent, ProbeClient
 from isthmus.probe.errors import AgentError, BadOrderError, ProbeError
-from isthmus.probe.orders import ProbeOrder, RequestOrder, RequestReport
+from isthmus.probe.orders import MAX_ADDRESSES, ProbeOrder, RequestOrder, RequestReport
 from isthmus.probe.prober import OwnPod, Prober
 from isthmus.probe.resolver import Resolver
 from isthmus.probe.server import AGENT_PORT, serve_agent
 
 __all__ = [
     "AGENT_PORT",
+    "MAX_ADDRESSES",
     "AgentError",
     "BadOrderError",
     "GatewayAgent",

@@ -45,6 +45,9 @@ class Clients(Protocol):
     def rejected(self, client: str, rejection: Rejection) -> None:
         """The client refused resources and keeps what it had."""
 
+    def accepted(self, client: str, type_url: str) -> None:
+        """The client has taken what it was sent last of this type."""
+
 
 class _StreamEndedError(Exception):
     """Private: the client has closed its half of the stream."""
@@ -132,6 +135,8 @@ class _Session:
         rejection = self._stream.receive(request)
         if rejection is not None:
             self._clients.rejected(self._client, rejection)
+        elif request.nonce:
+            self._clients.accepted(self._client, request.type_url)
         self._wake()
 
     def _wake(self) -> None:

@@ -1,0 +1,53 @@
+"""What one replica has seen of a link, beside its times: the ground on which the conditions of a peer rest.
+
+Times are of the monotonic clock, in seconds. Mutable, with a single owner (``link``); what it means is decided in
+``federation.peer_conditions``.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from isthmus.federation.link_causes import Diagnosis
+
+SETTLED_S: Final = 3.0
+"""So long after a change nothing is missed that may still come: a watch of a peer that is being connected."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What was seen; ``changed_at`` is when the link last became another."""
+
+    changed_at: float
+    watch_failure: str = ""
+    """Why the watch does not stand; empty while it does, and until it was tried."""
+    gateway_failure: str = ""
+    """Why our own egress gateway cannot be called."""
+    doubt: str = ""
+    """What the peer said that was not used, since its last list that was."""
+    clock_offset_s: float | None = None
+    diagnosis: Diagnosis | None = None
+    """What trying has shown, while the watch does not stand."""
+
+    def unsettles_for_s(self, now: float) -> float:
+        """How long it is until what is missing is missed; 0 if it is now."""
+        return max(0.0, self.changed_at + SETTLED_S - now)
+
+    def connected(self, now: float, clock_offset_s: float | None) -> None:
+        """The watch stands."""
+        self.changed_at = now
+        self.watch_failure = self.gateway_failure = self.doubt = ""
+        self.diagnosis = None
+        self.clock_offset_s = clock_offset_s
+
+    def failed(self, now: float, cause: str, *, at_own_gateway: bool) -> None:
+        """The watch was lost, or could not be made."""
+        if not self.watch_failure:
+            self.changed_at = now
+        self.watch_failure = cause
+        self.gateway_failure = cause if at_own_gateway else ""
+
+    def began_anew(self, now: float) -> None:
+        """The peer is another, or elsewhere: what was seen of it says nothing any more."""
+        self.changed_at = now
+        self.watch_failure = self.gateway_failure = self.doubt = ""
+        self.diagnosis = self.clock_offset_s = None

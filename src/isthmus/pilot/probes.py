@@ -1,0 +1,49 @@
+"""Orders to the egress gateways' agents, from what a peer's resource means."""
+
+from typing import Final
+
+from isthmus.federation.findings import ProbeReport
+from isthmus.federation.peer import Mesh, PeerConfig
+from isthmus.federation.plan import Endpoint
+from isthmus.pilot.cluster import Cluster
+from isthmus.pilot.tls import OwnTls
+from isthmus.probe import AGENT_PORT, MAX_ADDRESSES, GatewayAgent, ProbeClient, ProbeOrder
+
+TIMEOUT_S: Final = 4.0
+"""For one attempt: longer than a handshake on any network that is in use, shorter than who waits has patience."""
+
+
+class Probes:
+    """Has the egress gateway of a peer try the way to it."""
+
+    def __init__(self, mesh: Mesh, cluster: Cluster, tls: OwnTls, *, pod_ip: str) -> None:
+        """``pod_ip`` is the address to call from."""
+        self._mesh = mesh
+        self._cluster = cluster
+        self._tls = tls
+        self._pod_ip = pod_ip
+
+    async def probe(self, config: PeerConfig, *, path: str) -> ProbeReport:
+        """Try all addresses of the peer; raises AgentError: no pod of the gateway could be asked."""
+        remote = config.remote
+        order = ProbeOrder(
+            addresses=tuple(endpoint.host for endpoint in remote.discovery[:MAX_ADDRESSES]),
+            port=remote.discovery[0].port,
+            server_name=remote.discovery_name,
+            path=path,
+            trust_domain=str(remote.bundle.trust_domain),
+            roots=remote.bundle.pem().decode(),
+            timeout_s=TIMEOUT_S,
+        )
+        return await self.client(config.egress).probe(order)
+
+    def client(self, gateway: str) -> ProbeClient:
+        """Who gives orders to the agents of one gateway."""
+        agent = GatewayAgent(
+            name=gateway,
+            identity=self._mesh.gateway_account(gateway),
+            endpoints=lambda: [Endpoint(each, AGENT_PORT) for each in self._cluster.pod_addresses(gateway)],
+            context=self._tls.client,
+            local_address=self._pod_ip,
+        )
+        return ProbeClient(agent)
