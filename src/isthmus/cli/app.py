@@ -9,6 +9,7 @@ from isthmus.cli.lab import app as lab
 from isthmus.cli.link import LINK_EPILOG, UNLINK_EPILOG, link, unlink
 from isthmus.cli.lint import LINT_EPILOG, lint
 from isthmus.cli.operator import operator
+from isthmus.cli.peer_logs import LOGS_EPILOG, logs
 from isthmus.cli.pilot import pilot
 from isthmus.cli.preview import preview
 
@@ -31,6 +32,7 @@ app.command("demo")(demo)
 app.command("gateway")(gateway)
 app.command("link", epilog=LINK_EPILOG)(link)
 app.command("lint", epilog=LINT_EPILOG)(lint)
+app.command("logs", epilog=LOGS_EPILOG)(logs)
 app.command("operator")(operator)
 app.command("pilot")(pilot)
 app.command("preview")(preview)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from isthmus.api.peer import DISCOVERY_PORT, SERVICE_PORT
-from isthmus.doctor.linking.state import MeshState, Object, at
+from isthmus.doctor.linking.state import MeshState, Object
+from isthmus.doctor.objects import at
 
 
 @dataclass(frozen=True, slots=True)

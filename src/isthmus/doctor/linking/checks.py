@@ -9,7 +9,8 @@ from typing import Any
 from isthmus.api.meta import DNS_LABEL
 from isthmus.doctor.linking.names import gateway_name, root_name
 from isthmus.doctor.linking.objects import gateway_owner, is_ours
-from isthmus.doctor.linking.state import ROOT_CONFIG_MAP, ROOT_KEY, SECTIONS, MeshState, Object, at
+from isthmus.doctor.linking.state import ROOT_CONFIG_MAP, ROOT_KEY, SECTIONS, MeshState, Object
+from isthmus.doctor.objects import at
 from isthmus.identity import IdentityError, TrustBundle, TrustDomain
 
 

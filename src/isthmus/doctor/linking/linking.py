@@ -21,9 +21,9 @@ from isthmus.doctor.linking.reading import (
     connected,
     read_meshes,
     read_peers,
-    side_by_side,
 )
 from isthmus.doctor.linking.undo import plan_unlink
+from isthmus.doctor.objects import side_by_side
 from isthmus.kube.errors import NotFound, translated
 
 Progress = Callable[[str], None]

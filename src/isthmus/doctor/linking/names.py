@@ -1,7 +1,8 @@
 """What the parts of a link are called: as someone who was here first has called them, else by our own rule. Pure."""
 
 from isthmus.doctor.linking.objects import is_ours
-from isthmus.doctor.linking.state import MeshState, at
+from isthmus.doctor.linking.state import MeshState
+from isthmus.doctor.objects import at
 
 
 def gateway_name(role: str, *, owner: MeshState, peer: str) -> str:

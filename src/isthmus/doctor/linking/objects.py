@@ -10,7 +10,8 @@ from typing import Any
 
 from isthmus.api.peer import DISCOVERY_PORT, SERVICE_PORT
 from isthmus.doctor.linking.addresses import Remote
-from isthmus.doctor.linking.state import ROOT_KEY, MeshState, Object, at
+from isthmus.doctor.linking.state import ROOT_KEY, MeshState, Object
+from isthmus.doctor.objects import at
 
 LABEL = "isthmus.io/link"
 """On everything that a link has made; its value is the peer that it is for."""

@@ -16,7 +16,8 @@ from isthmus.doctor.linking.differences import differences
 from isthmus.doctor.linking.errors import LinkError
 from isthmus.doctor.linking.names import gateway_name, root_name
 from isthmus.doctor.linking.options import Options
-from isthmus.doctor.linking.state import SECTIONS, MeshState, Object, at
+from isthmus.doctor.linking.state import SECTIONS, MeshState, Object
+from isthmus.doctor.objects import at
 from isthmus.kube.apply import contains
 
 

@@ -6,7 +6,8 @@ The condition ``Ready`` says it; of a control plane that does not write one, the
 from collections.abc import Iterator
 from typing import Any
 
-from isthmus.doctor.linking.state import Object, at
+from isthmus.doctor.linking.state import Object
+from isthmus.doctor.objects import at
 
 
 def not_ready(peer: Object) -> str:

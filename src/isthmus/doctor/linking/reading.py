@@ -1,21 +1,19 @@
 """Reads what a link depends on from the clusters of the meshes. Nothing is decided here, and nothing written."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from isthmus.doctor.contexts import connect, load_context
 from isthmus.doctor.linking.errors import LinkError
 from isthmus.doctor.linking.names import gateway_name, root_name
-from isthmus.doctor.linking.state import ROOT_CONFIG_MAP, ROOT_KEY, MeshState, Object, at
+from isthmus.doctor.linking.state import ROOT_CONFIG_MAP, ROOT_KEY, MeshState, Object
+from isthmus.doctor.objects import at, found, listed, side_by_side
 from isthmus.kube import Client
-from isthmus.kube.errors import KubeError, NotFound
-
-T = TypeVar("T")
+from isthmus.kube.errors import NotFound
 
 MANAGER = "isthmus-link"
 """The field manager of all that is written."""
@@ -78,16 +76,17 @@ async def read_meshes(sites: Sequence[Site], names: Sequence[str]) -> list[MeshS
         LinkError: a mesh cannot be found; every such mesh is told.
         KubeError: a cluster does not answer, or does not let us read.
     """
-    found = await side_by_side([_mesh(site) for site in sites])
-    if missing := [problem for each in found if isinstance(each, LinkError) for problem in each.problems]:
+    read = await side_by_side([_mesh(site) for site in sites])
+    if missing := [problem for each in read if isinstance(each, LinkError) for problem in each.problems]:
         raise LinkError(missing)
-    there = [each for each in found if isinstance(each, MeshState)]
+    there = [each for each in read if isinstance(each, MeshState)]
     return await side_by_side([_with_objects(site, mesh, names) for site, mesh in zip(sites, there, strict=True)])
 
 
 async def read_peers(site: Site, mesh: MeshState) -> dict[str, Object]:
     """The ServiceMeshPeers of a mesh, by name."""
-    return await _by_name(site, f"/apis/federation.maistra.io/v1/namespaces/{mesh.namespace}/servicemeshpeers")
+    path = f"/apis/federation.maistra.io/v1/namespaces/{mesh.namespace}/servicemeshpeers"
+    return {each["metadata"]["name"]: each for each in await _listed(site, path)}
 
 
 async def _mesh(site: Site) -> MeshState | LinkError:
@@ -96,7 +95,7 @@ async def _mesh(site: Site) -> MeshState | LinkError:
         return control_plane
     where = str(site.asked.context or "current")
     mesh = MeshState(context=where, server=site.server, control_plane=control_plane)
-    published = await _object(site, f"/api/v1/namespaces/{mesh.namespace}/configmaps/{ROOT_CONFIG_MAP}")
+    published = await _found(site, f"/api/v1/namespaces/{mesh.namespace}/configmaps/{ROOT_CONFIG_MAP}")
     return replace(
         mesh,
         root=str(at(published or {}, "data").get(ROOT_KEY, "")),
@@ -108,16 +107,16 @@ async def _control_plane(site: Site) -> Object | LinkError:
     asked = site.asked
     scope = f"/namespaces/{asked.namespace}" if asked.namespace else ""
     try:
-        listed = await _list(site, f"/apis/maistra.io/v2{scope}/servicemeshcontrolplanes")
+        planes = await _listed(site, f"/apis/maistra.io/v2{scope}/servicemeshcontrolplanes")
     except NotFound:
         return LinkError([f"{asked.where} knows no ServiceMeshControlPlanes: apply the output of isthmus crds there"])
-    found = [each for each in listed if each["metadata"]["name"] == asked.name]
-    if len(found) == 1:
-        return {"apiVersion": "maistra.io/v2", "kind": "ServiceMeshControlPlane", **found[0]}
-    named = [f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in found or listed]
+    meant = [each for each in planes if each["metadata"]["name"] == asked.name]
+    if len(meant) == 1:
+        return {"apiVersion": "maistra.io/v2", "kind": "ServiceMeshControlPlane", **meant[0]}
+    named = [f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in meant or planes]
     there = ", ".join(named) or "none"
-    if found:
-        return LinkError([f"{len(found)} meshes {asked.name} in {asked.where}: name one of {there}"])
+    if meant:
+        return LinkError([f"{len(meant)} meshes {asked.name} in {asked.where}: name one of {there}"])
     return LinkError([f"no mesh {asked.name} in {asked.where}: there are {there}"])
 
 
@@ -132,45 +131,20 @@ async def _with_objects(site: Site, mesh: MeshState, names: Sequence[str]) -> Me
         mesh,
         services=services,
         config_maps=await _named(site, f"{core}/configmaps", roots),
-        nodes=tuple(await _list(site, "/api/v1/nodes")) if is_node_port else (),
+        nodes=tuple(await _listed(site, "/api/v1/nodes")) if is_node_port else (),
     )
 
 
 async def _named(site: Site, path: str, names: Iterable[str]) -> dict[str, Object]:
     """Those objects of these names that there are."""
-    listed = sorted(names)
-    found = await side_by_side([_object(site, f"{path}/{name}") for name in listed])
-    return {name: obj for name, obj in zip(listed, found, strict=True) if obj is not None}
+    ordered = sorted(names)
+    there = await side_by_side([_found(site, f"{path}/{name}") for name in ordered])
+    return {name: obj for name, obj in zip(ordered, there, strict=True) if obj is not None}
 
 
-async def _by_name(site: Site, path: str) -> dict[str, Object]:
-    return {each["metadata"]["name"]: each for each in await _list(site, path)}
+async def _listed(site: Site, path: str) -> list[Any]:
+    return await listed(site.client, path, where=site.asked.where)
 
 
-async def _list(site: Site, path: str) -> list[Any]:
-    content = await site.client.read(path, {}, doing=f"read {path} in {site.asked.where}")
-    items: list[Any] = json.loads(content)["items"]
-    return items
-
-
-async def _object(site: Site, path: str) -> Mapping[str, Any] | None:
-    try:
-        content = await site.client.read(path, {}, doing=f"read {path} in {site.asked.where}")
-    except NotFound:
-        return None
-    found: Mapping[str, Any] = json.loads(content)
-    return found
-
-
-async def side_by_side(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Do all of it at once; the results in their order. Raises the first KubeError or LinkError, not in a group."""
-    failed: list[Exception] = []
-    running: list[asyncio.Task[T]] = []
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            running += [tasks.create_task(work) for work in works]
-    except* (KubeError, LinkError) as group:
-        failed += group.exceptions
-    if failed:  # raised outside of except*, which would wrap it in a group again
-        raise failed[0]
-    return [task.result() for task in running]
+async def _found(site: Site, path: str) -> Object | None:
+    return await found(site.client, path, where=site.asked.where)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isthmus.api.controlplane import DEFAULT_TRUST_DOMAIN
+from isthmus.doctor.objects import at
 
 Object = Mapping[str, Any]
 """A Kubernetes object as JSON; its values are whatever JSON has."""
@@ -55,11 +56,3 @@ class MeshState:
 
 
 SECTIONS = {"ingress": "additionalIngress", "egress": "additionalEgress"}
-
-
-def at(obj: Object, *path: str) -> Mapping[str, Any]:
-    """The mapping at a path; an empty one where there is none."""
-    found: Any = obj
-    for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}

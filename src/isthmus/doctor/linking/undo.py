@@ -10,7 +10,8 @@ from typing import Any
 from isthmus.doctor.linking.names import root_name
 from isthmus.doctor.linking.objects import gateway_owner, is_ours, is_untouched, is_untouched_gateway
 from isthmus.doctor.linking.plan import Plan, Step, Verb
-from isthmus.doctor.linking.state import SECTIONS, MeshState, Object, at
+from isthmus.doctor.linking.state import SECTIONS, MeshState, Object
+from isthmus.doctor.objects import at
 
 EDITED = "changed since it was made: left alone; delete it yourself if you no longer want it"
 OTHERS = "made by someone else: left alone"

@@ -15,7 +15,7 @@ from isthmus.doctor.lint.findings import Place
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
-MAX_NODES = 500_000
+MAX_NODES = 200_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The one on libyaml is thirty times faster, and not there on every machine."""
 _TAG = "tag:yaml.org,2002:"
