@@ -1,13 +1,18 @@
 """The work queue."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
+import pytest
+import structlog
+
 from isthmus.backoff import Backoff
 from isthmus.kube import WorkQueue
-from isthmus.kube.errors import TerminalError
+from isthmus.kube.errors import TerminalError, Unavailable
+from isthmus.logs import configure
 
 Reconcile = Callable[[str], Awaitable[timedelta | None]]
 
@@ -137,3 +142,56 @@ async def test_add_brings_a_later_turn_forward() -> None:
         await record.enough.wait()
     assert record.seen == ["a"]
     assert not queue._timers
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def _logging() -> Iterator[None]:
+    configure()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("_logging")
+async def test_a_failure_that_repeats_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """However often it is tried: one line when it begins, one when it ends, both with what the key stands for."""
+    queue: WorkQueue[str] = WorkQueue(
+        "test", backoff=Backoff(first_s=0.001, longest_s=0.004), facts=lambda peer: {"peer": peer}
+    )
+    record = Recorder(until=6)
+
+    async def reconcile(key: str) -> timedelta | None:
+        await record(key)
+        if len(record.seen) < 6:
+            raise OSError("it is full")
+        return None
+
+    queue.add("green-mesh")
+    async with working(queue, reconcile):
+        await record.enough.wait()
+        await asyncio.sleep(0)
+    began, ended = _lines(capsys)
+    assert (began["event"], began["error"]) == ("reconcile failed, trying on", "OSError: it is full")
+    assert (ended["event"], ended["failures"]) == ("reconcile succeeds again", 5)
+    assert began["peer"] == ended["peer"] == "green-mesh"
+    assert queue.retries == 5
+
+
+@pytest.mark.usefixtures("_logging")
+async def test_an_api_that_is_away_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A thousand keys that fail because nobody answers are one line, not a thousand."""
+    queue, record = quick(), Recorder(until=50)
+
+    async def reconcile(key: str) -> timedelta | None:
+        await record(key)
+        raise Unavailable(f"write Service {key}: connection refused")
+
+    for number in range(25):
+        queue.add(str(number))
+    async with working(queue, reconcile):
+        await record.enough.wait()
+    (line,) = _lines(capsys)
+    assert line["event"] == "reconcile failed, trying on"

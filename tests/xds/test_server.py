@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
+import structlog
 from tests.xds.transcript import CLUSTER, DOMAIN, LISTENER, PATIENCE_S, Admitted, Server, account, serving
 
 from isthmus.identity import Authority
@@ -223,3 +224,13 @@ async def test_other_methods_are_not_implemented(server: Server) -> None:
         EGRESS, method="/envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters"
     ) as stream:
         assert (await stream.expect_end())[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_client_that_is_refused_again_and_again_is_one_line(server: Server) -> None:
+    """It comes back every second or so; the log tells of it once for each reason."""
+    with structlog.testing.capture_logs() as told:
+        for _ in range(3):
+            async with server.stream(account("nobody")) as stream:
+                await stream.request()
+                assert (await stream.expect_end())[0] == grpc.StatusCode.PERMISSION_DENIED
+    assert [line["event"] for line in told] == ["xds client refused"]

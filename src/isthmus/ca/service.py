@@ -20,6 +20,7 @@ from isthmus.identity import (
     TrustDomain,
     certificates_pem,
 )
+from isthmus.news import News
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +93,7 @@ class CertificateService:
         self._lifetime = lifetime
         self._clock = clock
         self._in_progress = 0
+        self._news: News[str] = News()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The handler that recognises ``CreateCertificate``."""
@@ -104,7 +106,9 @@ class CertificateService:
                 _abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests for certificates at once: try again")
             return await self._answer(request, context)
         except _AbortError as refusal:
-            log.info("certificate refused", caller=context.peer(), code=refusal.code.name, reason=str(refusal))
+            caller = _host(context.peer())
+            if self._news.is_new(caller, str(refusal)):  # it asks again, every few seconds
+                log.info("certificate refused", caller=caller, code=refusal.code.name, reason=str(refusal))
             await context.abort(refusal.code, str(refusal))
         finally:
             self._in_progress -= 1
@@ -113,7 +117,9 @@ class CertificateService:
         account = await self._account(_token(context))
         spiffe_id = SpiffeId.service_account(self._trust_domain, namespace=account.namespace, account=account.name)
         response = self._issue(_parsed(request), spiffe_id)
-        log.info("certificate issued", identity=str(spiffe_id), caller=context.peer())
+        caller = _host(context.peer())
+        self._news.settled(caller)
+        log.info("certificate issued", identity=str(spiffe_id), caller=caller)
         return response.to_wire()
 
     async def _account(self, token: str) -> ServiceAccountIdentity:
@@ -168,3 +174,8 @@ def _parsed(request: bytes) -> CertificateRequest:
 
 def _abort(code: grpc.StatusCode, reason: str) -> NoReturn:
     raise _AbortError(code, reason)
+
+
+def _host(peer: str) -> str:
+    """The caller's address without its port, which is another for each call: ``ipv4:127.0.0.1``."""
+    return peer.rpartition(":")[0] or peer

@@ -7,6 +7,7 @@ import structlog
 from isthmus.discovery.errors import LinkError, OwnGatewayError
 from isthmus.discovery.tally import Tally
 from isthmus.federation.peer_view import Action, Changed, FetchList, Rejected, Synced
+from isthmus.news import News
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ class LinkReport:
         self._log = log.bind(peer=peer)
         self._is_connected = False
         self._cause = ""
+        self._news: News[str] = News()
         self._is_doubt_told = False
         self._is_list_asked = False
 
@@ -56,6 +58,7 @@ class LinkReport:
         """The watch is open; ``heartbeat_s`` is None for a peer that promises none."""
         self._is_connected, self._is_doubt_told, self._is_list_asked = True, False, False
         self._listener.tally.connects += 1
+        self._news.settled("unreachable")
         self._log.info("peer connected", heartbeat_s=heartbeat_s)
         self._listener.watch_connected(clock_offset_s=clock_offset_s)
 
@@ -63,8 +66,12 @@ class LinkReport:
         """The watch ended, or an attempt to open it did not succeed."""
         cause = str(error)
         self._listener.tally.failures += 1
+        is_new = self._news.is_new("unreachable", cause)
+        if self._is_connected:
+            self._log.info("peer disconnected", cause=cause)
+        elif is_new:
+            self._log.info("peer unreachable", cause=cause)
         if self._is_connected or cause != self._cause:
-            self._log.info("peer disconnected" if self._is_connected else "peer unreachable", cause=cause)
             self._listener.watch_failed(cause, at_own_gateway=isinstance(error, OwnGatewayError))
         self._is_connected, self._cause = False, cause
 

@@ -21,6 +21,7 @@ from lightkube.resources.coordination_v1 import Lease
 from isthmus.kube.client import Client
 from isthmus.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, TerminalError, translated
 from isthmus.kube.store import metadata_of
+from isthmus.news import News
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +96,7 @@ class Candidate:
         self._jitter = jitter
         self._now = now
         self._seen: Observation | None = None
+        self._news: News[str] = News()
 
     @asynccontextmanager
     async def leading(self) -> AsyncIterator[None]:
@@ -128,10 +130,15 @@ class Candidate:
         """Take or renew the lease if that may be; say whether it is ours now."""
         try:
             async with asyncio.timeout(RETRY_S * 2):
-                return await self._look_and_write()
+                is_ours = await self._look_and_write()
         except (KubeError, TimeoutError) as error:
-            log.info("lease not reached", lease=self._of.name, error=str(error) or "no answer in time")
+            reason = str(error) or "no answer in time"
+            if self._news.is_new(self._of.name, reason):
+                log.info("lease not reached, trying on", lease=self._of.name, error=reason)
             return False
+        if self._news.settled(self._of.name):
+            log.info("lease reached again", lease=self._of.name)
+        return is_ours
 
     async def _look_and_write(self) -> bool:
         lease = await self._read()

@@ -6,14 +6,15 @@ Level-triggered: a key says who, never what happened. A failure is tried again w
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from datetime import timedelta
 from typing import Final, Generic, NoReturn, TypeVar
 
 import structlog
 
 from isthmus.backoff import Backoff
-from isthmus.kube.errors import TerminalError
+from isthmus.kube.errors import TerminalError, Unavailable
+from isthmus.news import News
 
 log = structlog.get_logger(__name__)
 
@@ -30,9 +31,17 @@ class WorkQueue(Generic[K]):
     """Keys to reconcile. :meth:`add` may be called from any subscriber; :meth:`run` works them off."""
 
     def __init__(
-        self, name: str, *, backoff: Backoff | None = None, jitter: Callable[[], float] = random.random
+        self,
+        name: str,
+        *,
+        backoff: Backoff | None = None,
+        jitter: Callable[[], float] = random.random,
+        facts: Callable[[K], Mapping[str, str]] = lambda key: {"key": str(key)},
     ) -> None:
-        """Make an empty queue. name: for the log. jitter: gives numbers from 0 up to 1."""
+        """Make an empty queue.
+
+        name, facts: what each line that is logged about a key says of it. jitter: gives numbers from 0 up to 1.
+        """
         self.name: Final = name
         self.retries = 0
         """How often a key was put off because its reconciliation had failed."""
@@ -45,6 +54,8 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._ready = asyncio.Event()
         self._ids = itertools.count(1)
+        self._facts = facts
+        self._news: News[K | None] = News()  # of None, what concerns all keys
 
     def __len__(self) -> int:
         """How many keys wait for their turn, those that wait for a moment not counted."""
@@ -80,7 +91,7 @@ class WorkQueue(Generic[K]):
             key = await self._next()
             try:
                 with structlog.contextvars.bound_contextvars(
-                    queue=self.name, key=str(key), reconcile_id=next(self._ids)
+                    queue=self.name, reconcile_id=next(self._ids), **self._facts(key)
                 ):
                     await self._attempt(key, reconcile)
             finally:
@@ -91,11 +102,15 @@ class WorkQueue(Generic[K]):
             again = await reconcile(key)
         except TerminalError as error:
             self._failures.pop(key, None)
-            log.warning("reconcile given up until something changes", error=str(error))
+            if self._news.is_new(key, str(error)):
+                log.warning("reconcile given up until something changes", error=str(error))
         except Exception as error:  # the task's outermost frame: whatever it was, it is tried again
             self._retry(key, error)
         else:
-            self._failures.pop(key, None)
+            failures = self._failures.pop(key, 0)
+            if self._news.settled(key):
+                log.info("reconcile succeeds again", failures=failures)
+            self._news.settled(None)
             if again is not None:
                 self.add_after(key, again.total_seconds())
 
@@ -103,7 +118,10 @@ class WorkQueue(Generic[K]):
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         self.retries += 1
         delay_s = self._backoff.delay_s(failures, jitter=self._jitter())
-        log.warning("reconcile failed", error=f"{type(error).__name__}: {error}", failures=failures, again_in_s=delay_s)
+        # While the API is away every key fails for that: one line is enough, the reflectors say when it is back.
+        about, state = (None, "") if isinstance(error, Unavailable) else (key, f"{type(error).__name__}: {error}")
+        if self._news.is_new(about, state):
+            log.warning("reconcile failed, trying on", error=f"{type(error).__name__}: {error}", again_in_s=delay_s)
         self.add_after(key, delay_s)
 
     async def _next(self) -> K:

@@ -132,14 +132,14 @@ class Gateways:
     def connected(self, client: str) -> None:
         """A gateway pod has connected."""
         self._streams[client] += 1
-        log.info("gateway connected", gateway=client, streams=self._streams[client])
+        log.info("gateway connected", gateway=client, peer=self._served_by(client), streams=self._streams[client])
         self._tell(client)
 
     def disconnected(self, client: str) -> None:
         """A gateway pod has gone."""
         self._pods[client].forget_unused()
         self._streams[client] -= 1
-        log.info("gateway disconnected", gateway=client, streams=self._streams[client])
+        log.info("gateway disconnected", gateway=client, peer=self._served_by(client), streams=self._streams[client])
         if not self._streams[client]:
             self._rejections.pop(client, None)
             self._left_at[client] = time.monotonic()
@@ -147,7 +147,13 @@ class Gateways:
 
     def rejected(self, client: str, rejection: Rejection) -> None:
         """A gateway keeps its last good configuration because the new one cannot be used."""
-        log.error("gateway rejected configuration", gateway=client, names=rejection.names[:5], reason=rejection.reason)
+        log.error(
+            "gateway rejected configuration",
+            gateway=client,
+            peer=self._served_by(client),
+            names=rejection.names[:5],
+            reason=rejection.reason,
+        )
         self._rejections.setdefault(client, {})[rejection.type_url] = rejection.reason
         self._tell(client)
 
@@ -159,6 +165,10 @@ class Gateways:
     def _tell(self, name: str) -> None:
         for subscriber in self._subscribers:
             subscriber(name)
+
+    def _served_by(self, gateway: str) -> str:
+        """The peers that a gateway is for, as a line of the log names them."""
+        return ", ".join(sorted(peer.name for peer in self._peers if gateway in {peer.ingress, peer.egress}))
 
     def _vacate(self, name: str, pods: Pods) -> None:
         """No peer names the gateway: if it faces peers, it says so to whoever calls, and does nothing else."""

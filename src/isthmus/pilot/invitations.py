@@ -19,6 +19,7 @@ from isthmus.federation.enrolment import MalformedEnrolmentError, OpenInvitation
 from isthmus.identity import CLOCK_SKEW
 from isthmus.kube import Change, Client, ObjectKey, Store
 from isthmus.kube.errors import KubeError, NotFound, translated
+from isthmus.news import News
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,7 @@ class Invitations:
         self._now = now
         self._kept: dict[ObjectKey, Kept] = {}
         self._woken = asyncio.Event()
+        self._news: News[str] = News()
 
     def follow(self) -> None:
         """Take in what the store holds, and each change from now on."""
@@ -68,7 +70,8 @@ class Invitations:
             try:
                 delay_s = await self._remove_expired()
             except KubeError as error:
-                log.warning("expired invitation not removed", cause=str(error))
+                if self._news.is_new("expired", str(error)):
+                    log.warning("expired invitation not removed, trying on", cause=str(error))
                 delay_s = RETRY_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):

@@ -204,7 +204,8 @@ def _entry(service: Service | None) -> _Entry | None:
     try:
         return _Entry(dns.name.from_text(hostname).canonicalize(), address)
     except dns.exception.DNSException as error:
-        log.warning("import has no name", hostname=hostname[:300], reason=str(error))
+        peers = ", ".join(peer for peer, _ in import_names(service))
+        log.warning("import has no name", peer=peers, hostname=hostname[:300], reason=str(error))
         return None
 
 

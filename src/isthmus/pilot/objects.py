@@ -191,7 +191,8 @@ def remembered(made: Service | EndpointSlice) -> ServiceMessage | None:
     try:
         return parse_service((metadata.annotations or {}).get(MESSAGE, "").encode())
     except MalformedMessageError as error:
-        log.warning("import cannot be remembered", name=metadata.name, reason=str(error))
+        peers = ", ".join(peer for peer, _ in import_names(made))
+        log.warning("import cannot be remembered", peer=peers, name=metadata.name, reason=str(error))
         return None
 
 

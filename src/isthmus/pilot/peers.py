@@ -66,7 +66,7 @@ class Peers:
         self._parts = parts
         self._pod = pod
         self._pod_ip = pod_ip
-        self._queue: WorkQueue[str] = WorkQueue("peers")
+        self._queue: WorkQueue[str] = WorkQueue("peers", facts=lambda peer: {"peer": peer})
         self._seeds: dict[str, list[ServiceMessage]] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, tuple[str, ...]] = {}

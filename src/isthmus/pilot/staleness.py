@@ -25,7 +25,7 @@ class Staleness:
         self._links = links
         self._changed = changed
         self._seen: dict[str, tuple[Availability, ImportPolicy]] = {}
-        self._queue: WorkQueue[str] = WorkQueue("staleness")
+        self._queue: WorkQueue[str] = WorkQueue("staleness", facts=lambda peer: {"peer": peer})
 
     @property
     def queue(self) -> WorkQueue[str]:

@@ -96,7 +96,11 @@ class StatusWriter:
         self._pace: dict[Key, Pace] = {}
         self.writes: Counter[str] = Counter()
         """How often the status of a resource was written, by kind."""
-        self._queue: WorkQueue[Key] = WorkQueue("status", backoff=Backoff(first_s=0.05, longest_s=5.0))
+        self._queue: WorkQueue[Key] = WorkQueue(
+            "status",
+            backoff=Backoff(first_s=0.05, longest_s=5.0),
+            facts=lambda key: {"kind": key[0].__name__, "peer": key[1]},
+        )
         self._bodies: dict[Kind, Callable[[str, Present], Body | None]] = {
             ServiceMeshPeer: self._peer,
             FollowedExports: self._exported,

@@ -86,7 +86,9 @@ class Workloads:
         self._by_service: defaultdict[ObjectKey, set[ImportName]] = defaultdict(set)
         self._services: Index[ImportName, Service] = Index(cluster.services, self._names)
         self._slices: Index[ImportName, EndpointSlice] = Index(cluster.slices, self._names)
-        self._queue: WorkQueue[ImportName] = WorkQueue("imports")
+        self._queue: WorkQueue[ImportName] = WorkQueue(
+            "imports", facts=lambda name: {"peer": name[0], "hostname": name[1]}
+        )
 
     def restore(self) -> dict[str, list[ServiceMessage]]:
         """Read back by peer what is stored in the cluster; call it once, when the stores are synced."""

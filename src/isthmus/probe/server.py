@@ -17,6 +17,7 @@ import structlog
 from isthmus.federation.findings import ProbeReport
 from isthmus.identity import InvalidCertificateError, SpiffeId
 from isthmus.mutual_tls import peer_identity
+from isthmus.news import News
 from isthmus.probe.errors import BadOrderError
 from isthmus.probe.orders import (
     MAX_ORDER_BYTES,
@@ -85,6 +86,7 @@ class _Agent:
         self._order_timeout_s = order_timeout_s
         self._open = 0
         self._under_way = 0
+        self._news: News[str] = News()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection; whoever is not admitted is cut off before anything of it is read."""
@@ -102,9 +104,10 @@ class _Agent:
         try:
             identity = peer_identity(writer.get_extra_info("ssl_object"))
         except InvalidCertificateError as error:
-            log.warning("caller of the agent refused", reason=str(error))
+            if self._news.is_new("no identity", str(error)):
+                log.warning("caller of the agent refused", reason=str(error))
             return False
-        if identity != self._admitted:
+        if identity != self._admitted and self._news.is_new(str(identity), "refused"):
             log.warning("caller of the agent refused", caller=str(identity), expected=str(self._admitted))
         return identity == self._admitted
 

@@ -12,6 +12,7 @@ import grpc
 import structlog
 from envoy.service.discovery.v3 import discovery_pb2
 
+from isthmus.news import News
 from isthmus.xds.pushes import Nobody, PushClock, PushListener
 from isthmus.xds.resource import DeltaRequest, DeltaResponse, Rejection
 from isthmus.xds.stream import DeltaStream, SubscriptionLimitError
@@ -68,6 +69,7 @@ class DeltaService:
         self._pushes = pushes or Nobody()
         self._methods = frozenset(methods)
         self._order = order
+        self._news: News[tuple[str, ...]] = News()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The handler that recognises this service's methods."""
@@ -77,11 +79,14 @@ class DeltaService:
         first = await anext(requests, None)
         if first is None:
             return
+        identities = identities_of(context)
         try:
-            client, table = self._clients.admit(identities_of(context), metadata_of(first))
+            client, table = self._clients.admit(identities, metadata_of(first))
         except PermissionError as error:
-            log.info("xds client refused", reason=str(error))
+            if self._news.is_new(identities, str(error)):  # it comes again, every second or so
+                log.info("xds client refused", reason=str(error))
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        self._news.settled(identities)
         self._clients.connected(client)
         try:
             clock = PushClock(client, self._pushes)
