@@ -102,6 +102,7 @@ def log_text(federation: Federation, access_log: AccessLogFile) -> None:
     control_plane = ControlPlane(PILOT, federation.green.account("istiod"))
     plan = IngressPlan(control_plane, (federation.admitted(),), access_log=access_log)
     federation.ingress.table.replace(message.LISTENER, resources(ingress.listeners(plan, INGRESS)))
+    federation.ingress.table.replace(message.ROUTES, resources(ingress.routes(plan)))
 
 
 @pytest.mark.envoy

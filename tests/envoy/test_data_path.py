@@ -68,6 +68,7 @@ class Federation:
         table.replace(message.SECRET, resources(secrets))
         table.replace(message.CLUSTER, resources([cluster.pilot(plan.control_plane)]))
         table.replace(message.LISTENER, resources(ingress.listeners(plan, INGRESS)))
+        table.replace(message.ROUTES, resources(ingress.routes(plan)))
 
     def connect(self, peer: RemotePeer, servers: tuple[SpiffeId, ...] | None = None) -> None:
         servers = servers or (self.green.account("ingress-service-account"),)
@@ -77,6 +78,7 @@ class Federation:
         table.replace(message.SECRET, resources([secret.trust_secret(tls.bundle_name(peer.name), [peer.bundle])]))
         table.replace(message.CLUSTER, resources([cluster.discovery(peer), cluster.imported(port, peer)]))
         table.replace(message.LISTENER, resources(egress.listeners(plan, EGRESS)))
+        table.replace(message.ROUTES, resources(egress.routes(plan)))
 
     def exported_cluster(self, name: str) -> Resource | None:
         server_name = name.removeprefix(cluster.EXPORT_PREFIX)

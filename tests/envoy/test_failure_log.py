@@ -75,6 +75,7 @@ async def test_a_gateway_without_peers_says_so_to_anyone(federation: Federation,
     plan = IngressPlan(ControlPlane(PILOT, federation.green.account("istiod")))
     federation.ingress.table.replace(message.CLUSTER, resources([cluster.pilot(plan.control_plane)]))
     federation.ingress.table.replace(message.LISTENER, resources(ingress.listeners(plan, INGRESS)))
+    federation.ingress.table.replace(message.ROUTES, resources(ingress.routes(plan)))
     stranger = client_context(Mesh.named("blue"), "egress-service-account", folder / "in")
     while (found := await discover(stranger, INGRESS, "/v1/watch"))[0] == 0:
         pass  # the gateway admits its peer still, and nobody else

@@ -49,6 +49,11 @@ LISTENERS: dict[str, Callable[[], list[Any]]] = {
     "imported-port": lambda: [egress.imports(plans.EGRESS, 16000, plans.BIND_ADDRESS, plans.EGRESS.imports)],
     "imported-port-of-many": lambda: [egress.imports(plans.EGRESS, 16512, plans.BIND_ADDRESS, plans.EGRESS.imports)],
 }
+ROUTES: dict[str, Callable[[], list[Any]]] = {
+    "ingress-routes-of-two-peers": lambda: ingress.routes(plans.INGRESS_OF_TWO),
+    "ingress-routes-of-no-peer": lambda: ingress.routes(IngressPlan(plans.CONTROL_PLANE)),
+    "egress-routes-of-two-peers": lambda: egress.routes(plans.EGRESS),
+}
 CLUSTERS: dict[str, Callable[[], list[Any]]] = {
     "cluster-pilot": lambda: [cluster.pilot(plans.CONTROL_PLANE)],
     "cluster-discovery-by-name": lambda: [cluster.discovery(plans.RED)],
@@ -65,7 +70,7 @@ SECRETS: dict[str, Callable[[], list[Any]]] = {
     "trust-in-another-peer": lambda: [secret.trust_secret(tls.bundle_name("blue-mesh"), [plans.bundle("blue")])],
     "trust-in-two-peers": lambda: [secret.trust_secret(tls.ALL_BUNDLES, [plans.bundle("red"), plans.bundle("blue")])],
 }
-GOLDENS = LISTENERS | CLUSTERS | ASSIGNMENTS | SECRETS
+GOLDENS = LISTENERS | ROUTES | CLUSTERS | ASSIGNMENTS | SECRETS
 
 
 def readable(built: Any) -> Any:
@@ -92,10 +97,13 @@ def test_the_resource_is_as_reviewed(name: str, golden: Golden) -> None:
 
 def test_an_ingress_without_peers_lets_nobody_in() -> None:
     """Where nobody is trusted there is no listener for services, and that for discovery leads nowhere."""
-    (listener,) = ingress.listeners(IngressPlan(plans.CONTROL_PLANE), plans.BIND_ADDRESS)
+    plan = IngressPlan(plans.CONTROL_PLANE)
+    (listener,) = ingress.listeners(plan, plans.BIND_ADDRESS)
     assert listener.address.socket_address.port_value == 8188
     manager = readable(listener)["filter_chains"][0]["filters"][0]["typed_config"]
-    routes = [route for host in manager["route_config"]["virtual_hosts"] for route in host["routes"]]
+    (configured,) = [readable(each) for each in ingress.routes(plan)]
+    assert manager["rds"]["route_config_name"] == configured["name"]
+    routes = [route for host in configured["virtual_hosts"] for route in host["routes"]]
     assert [set(route) for route in routes] == [{"match", "direct_response"}]
 
 
@@ -133,6 +141,16 @@ def _trusting(golden: str) -> list[dict[str, Any]]:
     ]
 
 
+def _routed(golden: str) -> list[dict[str, Any]]:
+    """Listeners with the routes of a golden file in them."""
+    discovery = readable(egress.discovery(plans.EGRESS, plans.BIND_ADDRESS))
+    (chain,) = discovery["filter_chains"]
+    manager = chain["filters"][0]["typed_config"]
+    del manager["rds"]
+    manager["route_config"] = readable(GOLDENS[golden]()[0])
+    return [_distinct(golden, discovery)]
+
+
 def _with_static_secrets(document: Any) -> Any:
     """The cluster with secrets of the bootstrap rather than of the aggregated stream.
 
@@ -148,7 +166,10 @@ def _with_static_secrets(document: Any) -> Any:
 def _all_in_one(folder: Path) -> dict[str, Any]:
     """A bootstrap with everything; secrets that listeners name come over the aggregated stream."""
     config: dict[str, Any] = bootstrap(folder)
-    config["static_resources"]["listeners"] = _goldens(LISTENERS)
+    config["static_resources"]["listeners"] = [
+        *_goldens(LISTENERS),
+        *(each for name in ROUTES for each in _routed(name)),
+    ]
     config["static_resources"]["clusters"] += [
         *_with_static_secrets(_goldens(CLUSTERS)),
         *(each for name in ASSIGNMENTS for each in _assigned(name)),
@@ -219,6 +240,7 @@ def test_an_ingress_plan_in_any_order_gives_the_same_bytes(peers: list[Any]) -> 
     assert _serialised(ingress.listeners(plan, "127.0.0.1")) == _serialised(
         ingress.listeners(plans.INGRESS_OF_TWO, "127.0.0.1")
     )
+    assert _serialised(ingress.routes(plan)) == _serialised(ingress.routes(plans.INGRESS_OF_TWO))
     first, second = (
         secret.trust_secret(tls.ALL_BUNDLES, [peer.bundle for peer in each])
         for each in (peers, plans.INGRESS_OF_TWO.peers)
@@ -235,6 +257,7 @@ def test_an_egress_plan_in_any_order_gives_the_same_bytes(
     imports = {number: plans.EGRESS.imports[number] for number in gateway_ports}
     plan = EgressPlan(plans.CONTROL_PLANE, peers, imports)
     assert _serialised(egress.listeners(plan, "127.0.0.1")) == _serialised(egress.listeners(plans.EGRESS, "127.0.0.1"))
+    assert _serialised(egress.routes(plan)) == _serialised(egress.routes(plans.EGRESS))
     assert message.serialised(cluster.discovery(blue)) == message.serialised(cluster.discovery(plans.BLUE))
     assert message.serialised(cluster.imported(plans.DETAILS, blue)) == message.serialised(
         cluster.imported(plans.DETAILS, plans.BLUE)

@@ -53,6 +53,7 @@ class Blue:
         self.gateway.table.replace(message.SECRET, resources([*secrets]))
         self.gateway.table.replace(message.CLUSTER, resources([cluster.pilot(plan.control_plane)]))
         self.gateway.table.replace(message.LISTENER, resources(ingress.listeners(plan, INGRESS)))
+        self.gateway.table.replace(message.ROUTES, resources(ingress.routes(plan)))
 
     def account(self, peer: str) -> SpiffeId:
         return self.meshes[peer].account(f"egress-of-{peer}")

@@ -99,8 +99,10 @@ def test_a_root_that_is_added_breaks_nothing_and_one_that_goes_does() -> None:
     rotating = peer_config(peer(), both, MESH).following(first)
     rotated = peer_config(peer(), new, MESH).following(rotating)
     assert first.trusted_as == rotating.trusted_as != rotated.trusted_as
-    assert rotated == peer_config(peer(), new, MESH).following(None)
+    assert rotated.trusted_as == peer_config(peer(), new, MESH).following(None).trusted_as
     assert rotated.admitted.trusted_as == rotated.trusted_as
+    assert [each.admitted.roots_taken_away for each in (first, rotating, rotated)] == [0, 0, 1]
+    assert rotated.following(rotated).roots_taken_away == 1
 
 
 @pytest.mark.parametrize("name", ["green.mesh", "g" * 64, "Green"])

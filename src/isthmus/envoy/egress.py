@@ -14,7 +14,7 @@ from isthmus.api.logs import AccessLogFile
 from isthmus.envoy import failure_log, tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import IMPORT_PREFIX, METADATA, discovery_cluster_name
-from isthmus.envoy.http import connection_manager, discovery_route, exact_header, http_filter
+from isthmus.envoy.http import connection_manager, discovery_route, exact_header, http_filter, route_configuration
 from isthmus.envoy.ingress import HANDSHAKE_TIMEOUT, TLS_INSPECTOR, admit_only
 from isthmus.envoy.message import packed, seconds, socket_address
 from isthmus.envoy.tcp import KEEPALIVE, cluster_named, on_demand_proxy
@@ -113,7 +113,6 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
     manager = connection_manager(
         "discovery",
         direction="outbound",
-        virtual_host={"name": "discovery", "domains": ["*"], "routes": _routes(plan.peers)},
         filters=[http_filter("rbac", http_rbac_pb2.RBAC(rules=admit_only(plan.control_plane.identities)))],
         access_log=plan.access_log,
     )
@@ -131,6 +130,11 @@ def discovery(plan: EgressPlan, bind_address: str) -> Any:
         ],
         access_log=[*refused_log(plan.access_log, "outbound"), *failure_log.refused()],
     )
+
+
+def routes(plan: EgressPlan) -> list[Any]:
+    """What the listener for our pilot passes on, and where to."""
+    return [route_configuration("discovery", _routes(plan.peers))]
 
 
 _TRY_NEXT_ADDRESS = {

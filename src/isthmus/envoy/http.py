@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as manager_pb2
 
 from isthmus.api.logs import AccessLogFile
 from isthmus.envoy import failure_log
 from isthmus.envoy.access_log import Direction, request_log
-from isthmus.envoy.message import packed, seconds, struct
+from isthmus.envoy.message import ADS, packed, seconds, struct
 from isthmus.federation.names import VERSION_HEADER
 from isthmus.identity import SpiffeId
 
@@ -24,11 +25,14 @@ def connection_manager(
     name: str,
     *,
     direction: Direction,
-    virtual_host: dict[str, Any],
     filters: list[dict[str, Any]],
     access_log: AccessLogFile,
+    idle_s: float = 3600,
 ) -> Any:
-    """An HTTP connection manager for discovery.
+    """An HTTP connection manager for discovery, whose routes are a resource of that name (``route_configuration``).
+
+    Routes come and go with peers, and the streams of other peers must not notice. ``idle_s``: a connection without a
+    request is closed after that long.
 
     It writes ``x-forwarded-client-cert`` from the client's certificate and never believes one that came in. Streams may
     be silent for long (a peer without heartbeat): time-outs are the routes' and TCP's.
@@ -36,12 +40,7 @@ def connection_manager(
     return manager_pb2.HttpConnectionManager(
         stat_prefix=name,
         codec_type=manager_pb2.HttpConnectionManager.AUTO,
-        route_config={
-            "name": name,
-            "virtual_hosts": [virtual_host],
-            "validate_clusters": {"value": False},
-            "request_headers_to_add": [_FORWARDED_FOR],
-        },
+        rds={"config_source": ADS, "route_config_name": name},
         http_filters=[*filters, http_filter("router", router_pb2.Router())],
         use_remote_address={"value": True},
         skip_xff_append=True,
@@ -49,10 +48,26 @@ def connection_manager(
         set_current_client_cert_details={"uri": True},
         server_header_transformation=manager_pb2.HttpConnectionManager.PASS_THROUGH,
         stream_idle_timeout=seconds(0),
+        # What an idle connection waits for after its time; only HTTP/2 has something to say in it.
+        drain_timeout=seconds(0.1),
         request_headers_timeout=seconds(10),
         normalize_path={"value": True},
-        common_http_protocol_options={"headers_with_underscores_action": "REJECT_REQUEST"},
+        common_http_protocol_options={
+            "headers_with_underscores_action": "REJECT_REQUEST",
+            "idle_timeout": seconds(idle_s),
+        },
         access_log=[*request_log(access_log, direction), *failure_log.requests()],
+    )
+
+
+def route_configuration(name: str, routes: list[dict[str, Any]], *, of_host: dict[str, Any] | None = None) -> Any:
+    """The routes of a connection manager, as a resource of its own; ``of_host`` configures filters for all of them."""
+    host = {"name": name, "domains": ["*"], "routes": routes, "typed_per_filter_config": of_host or {}}
+    return route_pb2.RouteConfiguration(
+        name=name,
+        virtual_hosts=[host],
+        validate_clusters={"value": False},
+        request_headers_to_add=[_FORWARDED_FOR],
     )
 
 

@@ -18,7 +18,7 @@ from isthmus.envoy import failure_log, tls
 from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import EXPORT_PREFIX, PILOT, statistics_of
 from isthmus.envoy.enrolment import chain
-from isthmus.envoy.http import connection_manager, discovery_route, http_filter
+from isthmus.envoy.http import connection_manager, discovery_route, http_filter, route_configuration
 from isthmus.envoy.message import packed, seconds, socket_address
 from isthmus.envoy.tcp import KEEPALIVE, cluster_named, on_demand_proxy
 from isthmus.federation.names import export_suffix
@@ -31,6 +31,10 @@ TLS_INSPECTOR = {
 }
 HANDSHAKE_TIMEOUT = seconds(10)
 """A connection that has not shown its certificate by then is closed."""
+DISCOVERY, VACANT = "discovery", "vacant"
+"""The routes of discovery, with peers and without."""
+IDLE_S = 2.0
+"""How long a connection of discovery may be without a request: what is left open by a peer without a right ends."""
 
 
 def listeners(plan: IngressPlan, bind_address: str) -> list[Any]:
@@ -94,16 +98,22 @@ def _discovery(plan: IngressPlan, chains: list[dict[str, Any]], bind_address: st
 
 
 def _discovery_chain(plan: IngressPlan) -> dict[str, Any]:
-    clients = [peer.client for peer in plan.peers]
-    rbac = http_rbac_pb2.RBAC(rules=admit_only(clients))
+    """One chain for all peers, who cannot be told apart before they have shown their certificates.
+
+    It lets nobody in; the routes do. So it stays as it is while peers come and go, and with it everybody's watches:
+    those of a peer that lost its right are ended by the pilot, and a connection without a request is closed. It has
+    another name once a root was taken away, since a connection may have been let in by that root.
+    """
     manager = connection_manager(
-        "discovery",
+        DISCOVERY,
         direction="inbound",
-        virtual_host={"name": "discovery", "domains": ["*"], "routes": _routes(plan)},
-        filters=[http_filter("rbac", rbac)],
+        filters=[http_filter("rbac", http_rbac_pb2.RBAC(rules=admit_only(())))],
         access_log=plan.access_log,
+        idle_s=IDLE_S,
     )
+    taken_away = sum(peer.roots_taken_away for peer in plan.peers)
     return {
+        "name": f"{DISCOVERY}@{taken_away}" if taken_away else DISCOVERY,
         "transport_socket": tls.downstream(tls.from_peer(tls.ALL_BUNDLES), alpn=["http/1.1"]),
         "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
         "filters": [_filter("http_connection_manager", manager)],
@@ -116,15 +126,7 @@ def _vacant_chain(plan: IngressPlan) -> dict[str, Any]:
     A peer's administrator can then tell it from a gateway that does not run. It asks for no certificate, because there
     is none that it could believe.
     """
-    answer = {"status": 404, "body": {"inline_string": "no ServiceMeshPeer here is served by this gateway\n"}}
-    routes = [{"match": {"prefix": "/"}, "direct_response": answer}]
-    manager = connection_manager(
-        "vacant",
-        direction="inbound",
-        virtual_host={"name": "vacant", "domains": ["*"], "routes": routes},
-        filters=[],
-        access_log=plan.access_log,
-    )
+    manager = connection_manager(VACANT, direction="inbound", filters=[], access_log=plan.access_log)
     return {
         "transport_socket": tls.downstream_of_anyone(alpn=["http/1.1"]),
         "transport_socket_connect_timeout": HANDSHAKE_TIMEOUT,
@@ -134,6 +136,18 @@ def _vacant_chain(plan: IngressPlan) -> dict[str, Any]:
 
 def _refused_logs(plan: IngressPlan) -> list[dict[str, Any]]:
     return [*refused_log(plan.access_log, "inbound"), *failure_log.refused()]
+
+
+def routes(plan: IngressPlan) -> list[Any]:
+    """Who may call which path of discovery: the peers, and each its own; an admitted peer is told 404 elsewhere."""
+    if not plan.peers:
+        answer = {"status": 404, "body": {"inline_string": "no ServiceMeshPeer here is served by this gateway\n"}}
+        return [route_configuration(VACANT, [{"match": {"prefix": "/"}, "direct_response": answer}])]
+    admitted = http_rbac_pb2.RBAC(rules=admit_only(peer.client for peer in plan.peers))
+    rbac = http_rbac_pb2.RBACPerRoute(rbac=admitted)
+    elsewhere = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
+    of_host = {"envoy.filters.http.rbac": packed(rbac)}
+    return [route_configuration(DISCOVERY, [*_routes(plan), elsewhere], of_host=of_host)]
 
 
 def _routes(plan: IngressPlan) -> list[dict[str, Any]]:
@@ -155,7 +169,7 @@ def admit_only(clients: Iterable[SpiffeId]) -> Any:
     """RBAC rules that let these identities pass and nobody else."""
     principals = [{"authenticated": {"principal_name": {"exact": str(client)}}} for client in sorted(clients)]
     policy = rbac_pb2.Policy(permissions=[{"any": True}], principals=principals)
-    return rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={"clients": policy})
+    return rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW, policies={"clients": policy} if principals else {})
 
 
 def _filter(name: str, config: Any) -> dict[str, Any]:

@@ -9,9 +9,10 @@ TYPE_PREFIX = "type.googleapis.com/"
 CLUSTER = TYPE_PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = TYPE_PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = TYPE_PREFIX + "envoy.config.listener.v3.Listener"
+ROUTES = TYPE_PREFIX + "envoy.config.route.v3.RouteConfiguration"
 SECRET = TYPE_PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 
-ORDER = (SECRET, CLUSTER, ENDPOINTS, LISTENER)
+ORDER = (SECRET, CLUSTER, ENDPOINTS, ROUTES, LISTENER)
 """The order in which additions are safe: what is used comes before what uses it."""
 
 ADS = {"ads": {}, "resource_api_version": "V3"}

@@ -91,18 +91,21 @@ class PeerConfig:
     remote: RemotePeer
     trusted_as: str = ""
     """As in the plan: stays as it is while roots are only added, so that a rotation breaks nothing before its end."""
+    roots_taken_away: int = 0
 
     @property
     def admitted(self) -> AdmittedPeer:
         """The peer as our ingress gateway lets it in."""
-        return AdmittedPeer(self.name, self.client, self.remote.bundle, self.trusted_as)
+        return AdmittedPeer(self.name, self.client, self.remote.bundle, self.trusted_as, self.roots_taken_away)
 
     def following(self, before: "PeerConfig | None") -> "PeerConfig":
         """This configuration as the one after ``before``, None if the peer could not be used before."""
         roots = self.remote.bundle
         if before is not None and set(before.remote.bundle.roots) <= set(roots.roots):
-            return replace(self, trusted_as=before.trusted_as)
-        return replace(self, trusted_as=hashlib.sha256("".join(sorted(roots.fingerprints())).encode()).hexdigest()[:8])
+            return replace(self, trusted_as=before.trusted_as, roots_taken_away=before.roots_taken_away)
+        digest = hashlib.sha256("".join(sorted(roots.fingerprints())).encode()).hexdigest()[:8]
+        taken_away = before.roots_taken_away + 1 if before is not None else 0
+        return replace(self, trusted_as=digest, roots_taken_away=taken_away)
 
 
 def peer_config(peer: ServiceMeshPeer, roots: dict[str, str] | None, mesh: Mesh) -> PeerConfig:

@@ -53,6 +53,8 @@ class AdmittedPeer:
     """The roots that can vouch for that identity, for its trust domain only."""
     trusted_as: str = ""
     """Another one after a root was taken away: connections that were let in before must not go on."""
+    roots_taken_away: int = 0
+    """How often that was while the peer was known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,7 @@ class Ingress:
         table.replace(message.SECRET, map(resource, secrets))
         table.replace(message.CLUSTER, [resource(cluster.pilot(self._plan.control_plane))])
         table.replace(message.LISTENER, map(resource, ingress.listeners(self._plan, bind_address)))
+        table.replace(message.ROUTES, map(resource, ingress.routes(self._plan)))
 
     def on_demand(self, type_url: str, name: str) -> Resource | None:
         if type_url == message.ENDPOINTS:
@@ -215,6 +216,7 @@ class Egress:
         table.replace(message.CLUSTER, [resource(cluster.discovery(peer)) for peer in peers])
         listeners = [egress.imports(self._plan, block, bind_address, self._imports) for block in sorted(+self._blocks)]
         table.replace(message.LISTENER, map(resource, [egress.discovery(self._plan, bind_address), *listeners]))
+        table.replace(message.ROUTES, map(resource, egress.routes(self._plan)))
 
     def on_demand(self, type_url: str, name: str) -> Resource | None:
         number = name.removeprefix(cluster.IMPORT_PREFIX)
