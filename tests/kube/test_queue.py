@@ -195,3 +195,15 @@ async def test_an_api_that_is_away_is_one_line(capsys: pytest.CaptureFixture[str
         await record.enough.wait()
     (line,) = _lines(capsys)
     assert line["event"] == "reconcile failed, trying on"
+
+
+async def test_many_keys_with_nothing_to_do_leave_others_their_turn() -> None:
+    """Reconciliations that never wait do not keep the event loop from everybody else until all of them are done."""
+    queue, record = quick(), Recorder(until=1000)
+    for number in range(1000):
+        queue.add(str(number))
+    async with working(queue, record):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert 0 < len(record.seen) < 1000
+        await record.enough.wait()

@@ -192,9 +192,9 @@ class Red:
         }
         return json.dumps(document)
 
-    async def move_egress(self, *addresses: str) -> None:
-        """The pods of the egress gateway are at these addresses now."""
-        await self.apply(_egress_pods(*addresses))
+    async def move_egress(self, *addresses: str, **conditions: bool) -> None:
+        """The pods of the egress gateway are at these addresses now, ready unless ``conditions`` say otherwise."""
+        await self.apply(_egress_pods(*addresses, **conditions))
 
     @property
     def bundle(self) -> TrustBundle:
@@ -235,7 +235,7 @@ class Red:
                 task.cancel()
 
 
-def _egress_pods(*addresses: str) -> str:
+def _egress_pods(*addresses: str, **conditions: bool) -> str:
     """The EndpointSlice of the egress gateway's Service, as YAML."""
     metadata = {
         "name": "egress-green-mesh-1",
@@ -243,7 +243,7 @@ def _egress_pods(*addresses: str) -> str:
         "labels": {"kubernetes.io/service-name": "egress-green-mesh"},
     }
     document = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata}
-    endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
+    endpoints = [{"addresses": [address], "conditions": {"ready": True, **conditions}} for address in addresses]
     ports = [{"name": "discovery", "port": 8188}]
     return json.dumps({**document, "addressType": "IPv4", "endpoints": endpoints, "ports": ports})
 

@@ -100,6 +100,28 @@ async def test_an_import_survives_a_restart_without_its_peer(tmp_path: Path) -> 
             assert (await red.status())["discoveryStatus"]["active"] == []
 
 
+async def test_an_import_leads_on_to_a_gateway_that_starts_again(tmp_path: Path) -> None:
+    """A gateway that is alone and not ready for a while costs no write; one that is on its way out is left."""
+    async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():
+        await federate(red)
+        before = await red.import_slice()
+        await red.move_egress(EGRESS_IP, ready=False)
+        red.feed.put(service("details"))
+        await red.wait_services(2)
+
+        async def leads_there() -> bool:
+            return [addresses_of(each) for each in await red.slices()] == [[EGRESS_IP]] * 2
+
+        await until(leads_there)
+        assert before in await red.slices()
+        await red.move_egress(EGRESS_IP, ready=False, terminating=True)
+
+        async def leads_nowhere() -> bool:
+            return [addresses_of(each) for each in await red.slices()] == [[], []]
+
+        await until(leads_nowhere)
+
+
 async def test_an_import_stays_while_its_peer_is_silent(tmp_path: Path) -> None:
     """A peer that goes away takes nothing with it; what changed meanwhile is caught up with when it is back."""
     async with red_cluster(tmp_path) as red, red.control_plane():

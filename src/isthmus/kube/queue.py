@@ -96,6 +96,8 @@ class WorkQueue(Generic[K]):
                     await self._attempt(key, reconcile)
             finally:
                 self._done(key)
+            # A reconciliation that finds nothing to do waits for nothing: without this, many of them stop the process.
+            await asyncio.sleep(0)
 
     async def _attempt(self, key: K, reconcile: Reconcile[K]) -> None:
         try:

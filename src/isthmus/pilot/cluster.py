@@ -91,6 +91,18 @@ class Cluster:
         found = {address for each in slices for address in ready_addresses(each)}
         return sorted(found)
 
+    def gateway_addresses(self, service: str) -> list[str]:
+        """The addresses of the pods behind a gateway's Service: of the ready ones, or else of those that are to stay.
+
+        Whoever calls a gateway that is alone and not ready is refused in either case; this way, all that leads to it
+        need not be written twice while its Envoy is started again, and works as soon as it does.
+        """
+        ready = self.pod_addresses(service)
+        if ready:
+            return ready
+        slices = self._slices_by_service.get(QualifiedName(self.namespace, service))
+        return sorted({address for each in slices for address in staying_addresses(each)})
+
     def local_ports(self, name: QualifiedName) -> list[int] | None:
         """The TCP ports of a Service that federation did not make; None if there is no such Service."""
         known = self.services.get(ObjectKey(name.namespace, name.name))
@@ -117,3 +129,13 @@ def ready_addresses(endpoint_slice: EndpointSlice) -> list[str]:
         each for each in endpoint_slice.endpoints or () if each.conditions is None or each.conditions.ready is not False
     ]
     return [address for each in ready for address in each.addresses]
+
+
+def staying_addresses(endpoint_slice: EndpointSlice) -> list[str]:
+    """The addresses of a slice's endpoints whose pods are not on their way out."""
+    return [
+        address
+        for each in endpoint_slice.endpoints or ()
+        if each.conditions is None or not each.conditions.terminating
+        for address in each.addresses
+    ]

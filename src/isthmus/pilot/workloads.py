@@ -83,6 +83,8 @@ class Workloads:
         self._written: set[ImportName] = set()
         self._without_port: dict[ImportName, None] = {}
         self._made: dict[ImportName, _Made] = {}
+        self._pods: dict[str, tuple[list[str], list[str]]] = {}
+        """Where the pods of each Service in the control plane's namespace were last seen."""
         self._by_service: defaultdict[ObjectKey, set[ImportName]] = defaultdict(set)
         self._services: Index[ImportName, Service] = Index(cluster.services, self._names)
         self._slices: Index[ImportName, EndpointSlice] = Index(cluster.slices, self._names)
@@ -274,13 +276,15 @@ class Workloads:
         return False
 
     def _desired(self, name: ImportName, made: _Made) -> list[Any]:
-        addresses, at = self._cluster.pod_addresses(made.egress), self._place(made.workload.imported)
+        at = self._place(made.workload.imported)
         service = self._cluster.services.get(made.service)
         if made.workload.imported.called.is_local and service is not None and is_joined_by(service, name):
             is_ready = self._is_ready(made, joins=True)
+            addresses = self._cluster.pod_addresses(made.egress)  # beside others, who do answer
             behind = import_slice(made.workload, addresses, names_of_ports(service), is_ready=is_ready, at=at)
             return [made_by(self._cluster.namespace, behind)]
         names, is_ready = port_names(made.workload), self._is_ready(made, joins=False)
+        addresses = self._cluster.gateway_addresses(made.egress)
         objects = (
             import_service(made.workload),
             import_slice(made.workload, addresses, names, is_ready=is_ready, at=at),
@@ -356,6 +360,10 @@ class Workloads:
                     self._written.discard(name)
 
     def _egress_changed(self, service: str) -> None:
+        pods = (self._cluster.pod_addresses(service), self._cluster.gateway_addresses(service))
+        if self._pods.get(service) == pods:
+            return
+        self._pods[service] = pods
         for name, made in self._made.items():
             if made.egress == service:
                 self._queue.add(name)
