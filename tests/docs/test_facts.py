@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from tests.docs.markdown import REPOSITORY, blocks
+from tests.docs.markdown import REPOSITORY, blocks, headings
 
 from isthmus.api.crds import crds
-from isthmus.federation import checksum, plan, ports
+from isthmus.federation import checks, checksum, plan, ports
 from isthmus.federation.catalogue import Catalogue
+from isthmus.federation.causes import BY_REASON
 from isthmus.federation.messages import LinkView, ServiceList, parse_service_list, parse_watch_event
 from isthmus.gateway.settings import GatewaySettings
 from isthmus.pilot import settings
@@ -122,3 +123,18 @@ def test_every_room_is_described() -> None:
     rooms = [path.name for path in top.iterdir() if path.is_dir() and (path / "__init__.py").exists()]
     loose = [path.name for path in top.glob("*.py") if path.name != "__init__.py"]
     assert [name for name in sorted([*rooms, *loose]) if f"`{name}`" not in ARCHITECTURE] == []
+
+
+def test_the_diagnosis_is_that_of_the_code() -> None:
+    """docs/diagnosis.md has every step in order, and every cause that only a check finds, as the table of the code."""
+    diagnosis = (REPOSITORY / "docs" / "diagnosis.md").read_text()
+    assert tuple(re.findall(r"^\| `([a-z-]+)` \| ", diagnosis, re.MULTILINE)) == checks.STEPS
+    for cause in checks.CHECK_CAUSES.values():
+        assert f"| `{cause.reason}` | {cause.side} | {cause.meaning} | {cause.action} |" in diagnosis
+
+
+@pytest.mark.parametrize("reason", [*BY_REASON, *checks.CHECK_CAUSES])
+def test_the_page_of_a_failed_step_is_there(reason: str) -> None:
+    """The document and the heading to which a failed step leads exist."""
+    document, _, anchor = checks.failed("tcp", reason, "").page.partition("#")
+    assert anchor in {heading.anchor for heading in headings(REPOSITORY / document)}

@@ -68,7 +68,7 @@ class Us:
         svid = self.authority.issue_svid(OUR_EGRESS, lifetime=timedelta(hours=1), now=now())
         context = unverifying_context(svid, alpn=ALPN)
         self.pod = OwnPod(name="egress-0", address=POD, resolver=resolver or Resolver(), context=lambda: context)
-        self.prober = Prober(self.pod)
+        self.prober = Prober(self.pod, open_for_s=0.5)
 
     @property
     def bundle(self) -> TrustBundle:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.federation.findings import Attempt, CertificateFacts, Fault, ProbeReport, Step
-from isthmus.probe import BadOrderError, ProbeOrder, RequestOrder, RequestReport
+from isthmus.federation.findings import Attempt, CertificateFacts, Fault, ProbeReport, RequestReport, Step
+from isthmus.probe import BadOrderError, ProbeOrder, RequestOrder
 from isthmus.probe.orders import MAX_ORDER_BYTES, MAX_REPORT_BYTES, parse_order, parse_report
 
 _T = TypeVar("_T")

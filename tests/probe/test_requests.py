@@ -5,15 +5,15 @@ import asyncio
 import pytest
 from tests.probe.peer import POD, Handler, Us, answering, greeting, listening, silent
 
-from isthmus.federation.findings import Fault
+from isthmus.federation.findings import Fault, RequestReport
 from isthmus.federation.ports import FIRST_PORT
-from isthmus.probe import RequestOrder, RequestReport
+from isthmus.probe import RequestOrder
 
 
 async def request(handler: Handler, protocol: str) -> RequestReport:
     """The report on one server."""
     async with listening(handler, host=POD) as port:
-        order = RequestOrder(gateway_port=port, protocol=protocol, host="ratings.bookinfo", timeout_s=3)
+        order = RequestOrder(gateway_port=port, protocol=protocol, host="ratings.bookinfo", timeout_s=1)
         return await Us().prober.request(order)
 
 
@@ -30,6 +30,7 @@ CASES: dict[str, tuple[Handler, str, Fault | None, int, str]] = {
     "HTTP at once closed": (greeting(b""), "HTTP", Fault.CLOSED, 0, "connection"),
     "no HTTP": (answering(b"220 mail\r\n\r\n"), "HTTP", Fault.PROTOCOL, 0, "not HTTP"),
     "GRPC": (settings_of_http2, "GRPC", None, 0, "9 bytes came"),
+    "GRPC waits": (silent, "GRPC", Fault.TIMED_OUT, 0, "no answer within 1 s"),
     "TCP speaks": (greeting(b"220 mail\r\n"), "TCP", None, 0, "10 bytes came"),
     "TCP waits": (silent, "TCP", None, 0, "stayed open"),
     "TCP closes": (greeting(b""), "MONGO", Fault.CLOSED, 0, "closed"),
@@ -38,7 +39,7 @@ CASES: dict[str, tuple[Handler, str, Fault | None, int, str]] = {
 
 @pytest.mark.parametrize("name", CASES)
 async def test_what_counts_as_an_answer(name: str) -> None:
-    """Any HTTP answer does, any byte, and staying open; being closed does not."""
+    """Any HTTP answer does, any byte, and staying open where the client speaks first; being closed does not."""
     handler, protocol, fault, status, said = CASES[name]
     report = await request(handler, protocol)
     assert (report.fault, report.status) == (fault, status)

@@ -11,6 +11,7 @@ import msgspec
 from lightkube.core.resource import NamespacedResourceG, NamespacedSubResource
 from msgspec import Meta
 
+from isthmus.api.check import Check
 from isthmus.api.meta import DNS_LABEL, Conditions, Count, Envelope, ObservedGeneration, Part, api_info, status_info
 
 DISCOVERY_PORT = 8188
@@ -165,6 +166,7 @@ class PeerStatus(Part, frozen=True, kw_only=True):
     discovery_status: DiscoveryStatus | None = None
     exports: Annotated[Count | None, Meta(description="How many Services are exported to the peer.")] = None
     imports: Annotated[Count | None, Meta(description="How many Services of the peer are imported.")] = None
+    check: Check | None = None
     conditions: Conditions = ()
     observed_generation: ObservedGeneration = None
 

@@ -2,6 +2,8 @@
 
 import typer
 
+from isthmus.cli.check import EPILOG as CHECK_EPILOG
+from isthmus.cli.check import check
 from isthmus.cli.crds import crds
 from isthmus.cli.demo import demo
 from isthmus.cli.gateway import gateway
@@ -12,6 +14,8 @@ from isthmus.cli.operator import operator
 from isthmus.cli.peer_logs import LOGS_EPILOG, logs
 from isthmus.cli.pilot import pilot
 from isthmus.cli.preview import preview
+from isthmus.cli.status import EPILOG as STATUS_EPILOG
+from isthmus.cli.status import status
 
 app = typer.Typer(
     name="isthmus",
@@ -27,6 +31,7 @@ def root() -> None:
     """Keep sub-commands as sub-commands, however few they are."""
 
 
+app.command("check", epilog=CHECK_EPILOG)(check)
 app.command("crds")(crds)
 app.command("demo")(demo)
 app.command("gateway")(gateway)
@@ -36,6 +41,7 @@ app.command("logs", epilog=LOGS_EPILOG)(logs)
 app.command("operator")(operator)
 app.command("pilot")(pilot)
 app.command("preview")(preview)
+app.command("status", epilog=STATUS_EPILOG)(status)
 app.command("unlink", epilog=UNLINK_EPILOG)(unlink)
 app.add_typer(lab)
 

@@ -97,3 +97,17 @@ class ProbeReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel
     attempts: tuple[Attempt, ...] = ()
     clock_offset_s: float | None = None
     """How far the peer's clock is ahead of ours; None if it did not say."""
+
+
+class RequestReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """What a request through the gateways met. Without ``fault`` someone at the far end has taken it."""
+
+    pod: str
+    at: datetime
+    fault: Fault | None = None
+    detail: str = ""
+    """What was seen, in one line."""
+    status: int = 0
+    """Of the HTTP answer; 0 without one."""
+    duration_ms: float = 0.0
+    """From the connection to the answer, or to when the connection was seen to stay open."""

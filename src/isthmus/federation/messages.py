@@ -99,7 +99,8 @@ class LinkView(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", 
     """The exporter's view of one link, for the administrator on the other side; an addition of this project.
 
     ``client_id`` is who may speak for the importer, ``sources`` who watches, ``exports`` how many services it is
-    shown, ``last_error`` what last went wrong with it at the exporter, in words.
+    shown, ``last_error`` what last went wrong with it at the exporter, in words. ``knows`` is how many of the
+    importer's own exports the exporter knows of, ``imports`` how many of these it uses; None if it does not tell.
     """
 
     peer: _Name
@@ -107,6 +108,8 @@ class LinkView(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", 
     sources: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=1000)] = ()
     exports: _Count = 0
     last_error: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    knows: _Count | None = None
+    imports: _Count | None = None
 
 
 _Message = TypeVar("_Message", ServiceMessage, ServiceList, WatchEvent, LinkView)

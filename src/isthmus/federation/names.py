@@ -9,6 +9,9 @@ from dataclasses import dataclass
 VERSION_HEADER = "isthmus-peer-version"
 """Header of discovery calls on their way to our own egress gateway: ``RemotePeer.version``. It ends there."""
 
+CHECK_ANNOTATION = "isthmus.io/check"
+"""On a ServiceMeshPeer: asks the control plane to check the link; its value comes back with the answer."""
+
 _OUTBOUND = re.compile(r"outbound_\.(?P<port>[0-9]{1,5})_\._\.(?P<host>.+)")
 
 

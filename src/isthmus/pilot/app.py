@@ -27,6 +27,7 @@ from isthmus.kube import Change, Client, ObjectKey, connect
 from isthmus.logs import Levels
 from isthmus.pilot import settings as ports
 from isthmus.pilot.callers import Callers
+from isthmus.pilot.checks import Checks, Tools
 from isthmus.pilot.cluster import Cluster, service_of
 from isthmus.pilot.enrolment import Enrolments
 from isthmus.pilot.events import Events
@@ -119,15 +120,18 @@ class ControlPlane:
             events=Events(client, pod=settings.pod_name),
         )
         self._status = StatusWriter(client, self._cluster, sources)
+        probes = Probes(self._mesh, self._cluster, self._tls, pod_ip=settings.pod_ip)
         self._inquiry = Inquiry(
             self._mesh,
             self._links,
             self._leadership,
             facts=facts,
-            probes=Probes(self._mesh, self._cluster, self._tls, pod_ip=settings.pod_ip),
+            probes=probes,
             changed=self._status.peer_changed,
         )
         self._workloads = Workloads(client, self._cluster, self._gateways, self._links, self._leadership)
+        tools = Tools(cluster=self._cluster, facts=facts, probes=probes, workloads=self._workloads)
+        self._checks = Checks(client, tools, self._leadership, pod=settings.pod_name)
         self._staleness = Staleness(self._links, changed=self._availability_changed)
         self._peers = Peers(self._mesh, self._parts(), pod=settings.pod_name, pod_ip=settings.pod_ip)
         self._mesh_settings = MeshSettings(settings.mesh, changed=self._settings_changed)
@@ -156,6 +160,7 @@ class ControlPlane:
             tasks.create_task(self._workloads.run(), name="imports")
             tasks.create_task(self._staleness.run(), name="staleness")
             tasks.create_task(self._inquiry.run(), name="inquiry")
+            tasks.create_task(self._checks.run(), name="checks")
             tasks.create_task(self._peers.run(), name="peers")
             tasks.create_task(self._invitations.run(), name="invitations")
             self._cluster.pods.subscribe(self._pod_changed)
@@ -198,6 +203,7 @@ class ControlPlane:
                 self._status.queue,
                 self._staleness.queue,
                 self._inquiry.queue,
+                self._checks.queue,
             ],
         )
 

@@ -11,8 +11,7 @@ from typing import Final, NoReturn
 
 import structlog
 
-from isthmus.federation.findings import Fault, ProbeReport
-from isthmus.federation.link_causes import Diagnosis, Expected, link_diagnosis
+from isthmus.federation.link_causes import Diagnosis, link_diagnosis
 from isthmus.federation.peer import Mesh, PeerConfig
 from isthmus.kube import WorkQueue
 from isthmus.pilot.facts import FactFinder
@@ -104,7 +103,7 @@ class Inquiry:
 
     async def _inquire(self, link: Link, config: PeerConfig) -> None:
         try:
-            found = link_diagnosis(await self._probe(config), self._expected(config))
+            found = link_diagnosis(await self._probes.way(config), self._probes.expected(config))
         except AgentError as error:
             log.debug("peer cannot be probed", peer=link.peer, reason=str(error))
             found = None
@@ -117,18 +116,3 @@ class Inquiry:
             if found is not None:
                 log.warning("link is down", peer=link.peer, reason=found.reason, message=found.message)
         self._changed(link.peer)
-
-    async def _probe(self, config: PeerConfig) -> ProbeReport:
-        """What the way is like; a peer of another make does not know ``/v1/peer``, and is asked as it knows."""
-        report = await self._probes.probe(config, path="/v1/peer")
-        if any(each.fault is Fault.STATUS and each.status == 404 for each in report.attempts):
-            return await self._probes.probe(config, path="/v1/watch")
-        return report
-
-    def _expected(self, config: PeerConfig) -> Expected:
-        return Expected(
-            gateway=config.egress,
-            identity=str(self._mesh.gateway_account(config.egress)),
-            trust_domain=str(config.remote.bundle.trust_domain),
-            roots=config.remote.bundle.fingerprints(),
-        )

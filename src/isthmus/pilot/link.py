@@ -120,6 +120,8 @@ class Link:
             sources=self.feed.sources,
             exports=len(self.feed),
             last_error=self.entry.watch.last_disconnect_status if not self.entry.watch.connected else "",
+            knows=len(self.known) if self.is_synced else None,
+            imports=len(self.imports.imports) if self.is_synced else None,
         )
 
     def remote_connected(self, source: str) -> None:

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from isthmus.federation.findings import ProbeReport
+from isthmus.federation.findings import Fault, ProbeReport
+from isthmus.federation.link_causes import Expected
 from isthmus.federation.peer import Mesh, PeerConfig
 from isthmus.federation.plan import Endpoint
 from isthmus.pilot.cluster import Cluster
@@ -36,6 +37,25 @@ class Probes:
             timeout_s=TIMEOUT_S,
         )
         return await self.client(config.egress).probe(order)
+
+    async def way(self, config: PeerConfig) -> ProbeReport:
+        """What the way to a peer is like; one of another make does not know ``/v1/peer``, and is asked as it knows.
+
+        Raises AgentError: no pod of the gateway could be asked.
+        """
+        report = await self.probe(config, path="/v1/peer")
+        if any(each.fault is Fault.STATUS and each.status == 404 for each in report.attempts):
+            return await self.probe(config, path="/v1/watch")
+        return report
+
+    def expected(self, config: PeerConfig) -> Expected:
+        """What should be found on the way."""
+        return Expected(
+            gateway=config.egress,
+            identity=str(self._mesh.gateway_account(config.egress)),
+            trust_domain=str(config.remote.bundle.trust_domain),
+            roots=config.remote.bundle.fingerprints(),
+        )
 
     def client(self, gateway: str) -> ProbeClient:
         """Who gives orders to the agents of one gateway."""

@@ -8,7 +8,7 @@ gateways that it serves listen where the objects lead; an import without object 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -149,6 +149,12 @@ class Workloads:
         for name in self._made:
             if name[0] == peer:
                 self._queue.add(name)
+
+    def callable(self, peer: str) -> Iterator[Workload]:
+        """The imports of a peer that a call can go to: carried by its egress gateway, and ready at the peer."""
+        for (owner, _), made in self._made.items():
+            if owner == peer and made.ports and self._is_ready(made, joins=False):
+                yield made.workload
 
     def _lead_changed(self) -> None:
         """This replica may write now, or may no longer: then what is written counts, not what it meant to write."""

@@ -8,7 +8,7 @@ Only ``gateway`` and ``pilot`` import it.
 
 from isthmus.probe.client import GatewayAgent, ProbeClient
 from isthmus.probe.errors import AgentError, BadOrderError, ProbeError
-from isthmus.probe.orders import MAX_ADDRESSES, ProbeOrder, RequestOrder, RequestReport
+from isthmus.probe.orders import MAX_ADDRESSES, ProbeOrder, RequestOrder
 from isthmus.probe.prober import OwnPod, Prober
 from isthmus.probe.resolver import Resolver
 from isthmus.probe.server import AGENT_PORT, serve_agent
@@ -25,7 +25,6 @@ __all__ = [
     "ProbeOrder",
     "Prober",
     "RequestOrder",
-    "RequestReport",
     "Resolver",
     "serve_agent",
 ]

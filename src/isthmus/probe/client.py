@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from isthmus.federation.findings import ProbeReport
+from isthmus.federation.findings import ProbeReport, RequestReport
 from isthmus.federation.plan import Endpoint
 from isthmus.identity import InvalidCertificateError, SpiffeId
 from isthmus.mutual_tls import peer_identity
@@ -22,7 +22,6 @@ from isthmus.probe.orders import (
     REQUEST_PATH,
     ProbeOrder,
     RequestOrder,
-    RequestReport,
     parse_report,
 )
 

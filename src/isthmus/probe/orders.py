@@ -1,16 +1,15 @@
 """What a gateway's agent can be told to try, and what it answers, as values and as JSON.
 
-``POST /v1/probe`` takes a :class:`ProbeOrder` and gives a ``federation.findings.ProbeReport``, ``POST /v1/request``
-takes a :class:`RequestOrder` and gives a :class:`RequestReport`. Unknown keys are ignored, so that the two ends may be
-of different age. Both ends are of one mesh, and still everything is bounded.
+``POST /v1/probe`` takes a :class:`ProbeOrder` and gives a ``ProbeReport``, ``POST /v1/request`` takes a
+:class:`RequestOrder` and gives a ``RequestReport`` (both of ``federation.findings``). Unknown keys are ignored, so that
+the two ends may be of different age. Both ends are of one mesh, and still everything is bounded.
 """
 
-from datetime import datetime
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from isthmus.federation.findings import Fault, ProbeReport
+from isthmus.federation.findings import ProbeReport, RequestReport
 from isthmus.federation.ports import FIRST_PORT, LAST_PORT
 from isthmus.identity import IdentityError, SpiffeId, TrustBundle, TrustDomain
 from isthmus.probe.errors import BadOrderError
@@ -71,20 +70,6 @@ class RequestOrder(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     host: _Host
     """The import's name here, for the Host of an HTTP request."""
     timeout_s: _Timeout = 5.0
-
-
-class RequestReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
-    """What a request through the gateways met. Without ``fault`` someone at the far end has taken it."""
-
-    pod: str
-    at: datetime
-    fault: Fault | None = None
-    detail: str = ""
-    """What was seen, in one line."""
-    status: int = 0
-    """Of the HTTP answer; 0 without one."""
-    duration_ms: float = 0.0
-    """From the connection to the answer, or to when the connection was seen to stay open."""
 
 
 _T = TypeVar("_T", ProbeOrder, RequestOrder)

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from isthmus.federation.findings import Attempt, Fault, ProbeReport
+from isthmus.federation.findings import Attempt, Fault, ProbeReport, RequestReport
 from isthmus.probe.attempt import Call, since_ms
 from isthmus.probe.channel import Plain, connected
 from isthmus.probe.faults import fault_of_connect, fault_of_tls, in_words
 from isthmus.probe.http import Exchange, NoAnswerError, NotHttpError
-from isthmus.probe.orders import ExpectedServer, ProbeOrder, RequestOrder, RequestReport
+from isthmus.probe.orders import ExpectedServer, ProbeOrder, RequestOrder
 from isthmus.probe.resolver import NotResolvedError, Resolver
 
 ALPN: Final = ("istio", "http/1.1")
 """What the gateway's Envoy offers a peer."""
 MAX_ATTEMPTS: Final = 32
 """Endpoints that one order leads to, whatever its names resolve to."""
-OPEN_FOR_S: Final = 1.5
-"""One that leads nowhere is closed by then: an Envoy waits for a cluster that it does not know for a second."""
+OPEN_FOR_S: Final = 6.5
+"""One that leads nowhere is closed by then: an Envoy waits a second for a cluster that it does not know, and five for
+a connection to the peer."""
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 """How a client of HTTP/2 begins: the preface and a SETTINGS frame without any (RFC 9113 §3.4)."""
 
@@ -40,8 +41,10 @@ class OwnPod:
 class Prober:
     """What the agent can be told to do."""
 
-    def __init__(self, pod: OwnPod) -> None:
+    def __init__(self, pod: OwnPod, *, open_for_s: float = OPEN_FOR_S) -> None:
+        """``open_for_s``: how long a connection on which nothing comes must stay open to count."""
         self._pod = pod
+        self._open_for_s = open_for_s
 
     async def probe(self, order: ProbeOrder) -> ProbeReport:
         """Try every address; raises BadOrderError: the order does not say who must answer."""
@@ -97,12 +100,21 @@ class Prober:
                 asyncio.timeout(order.timeout_s),
                 connected(self._pod.address, order.gateway_port, source=self._pod.address) as connection,
             ):
-                talk = _TALKS.get(order.protocol.upper(), _listen)
-                return await talk(Plain(connection), order.host)
+                return await self._talk(Plain(connection), order)
         except TimeoutError:
             return Fault.TIMED_OUT, f"no answer within {order.timeout_s:g} s", 0
         except OSError as error:
             return fault_of_connect(error), in_words(error), 0
+
+    async def _talk(self, channel: Plain, order: RequestOrder) -> tuple[Fault | None, str, int]:
+        match order.protocol.upper():
+            case "HTTP":
+                return await _talk_http(channel, order.host)
+            case "HTTP2" | "GRPC":
+                await channel.send(_HTTP2_PREFACE)
+                return await _listen(channel, open_for_s=None)
+            case _:
+                return await _listen(channel, open_for_s=self._open_for_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +139,15 @@ async def _talk_http(channel: Plain, host: str) -> tuple[Fault | None, str, int]
     return None, head.status_line, head.status
 
 
-async def _talk_http2(channel: Plain, host: str) -> tuple[Fault | None, str, int]:
-    """A server of HTTP/2 begins with its settings, of which the first bytes are proof enough."""
-    await channel.send(_HTTP2_PREFACE)
-    return await _listen(channel, host)
-
-
-async def _listen(channel: Plain, host: str) -> tuple[Fault | None, str, int]:
-    """Of other protocols nothing is known but that a server does not close at once, or speaks first."""
-    del host
+async def _listen(channel: Plain, *, open_for_s: float | None) -> tuple[Fault | None, str, int]:
+    """Any byte is proof enough; of a server that may wait for its client, that it stays open for long enough."""
     try:
-        async with asyncio.timeout(OPEN_FOR_S):
+        async with asyncio.timeout(open_for_s) as waiting:
             received = await channel.receive()
     except TimeoutError:
-        return None, f"the connection stayed open for {OPEN_FOR_S:g} s", 0
+        if open_for_s is None or not waiting.expired():
+            raise
+        return None, f"the connection stayed open for {open_for_s:g} s", 0
     except ConnectionError as error:
         return fault_of_tls(error, b""), in_words(error), 0
     return (None, f"{len(received)} bytes came", 0) if received else (Fault.CLOSED, "the connection was closed", 0)
-
-
-_TALKS: Final = {"HTTP": _talk_http, "HTTP2": _talk_http2, "GRPC": _talk_http2}
-"""By a port's protocol as messages have it; all others are listened to."""

@@ -14,7 +14,7 @@ import h11
 import msgspec
 import structlog
 
-from isthmus.federation.findings import ProbeReport
+from isthmus.federation.findings import ProbeReport, RequestReport
 from isthmus.identity import InvalidCertificateError, SpiffeId
 from isthmus.mutual_tls import peer_identity
 from isthmus.news import News
@@ -25,7 +25,6 @@ from isthmus.probe.orders import (
     REQUEST_PATH,
     ProbeOrder,
     RequestOrder,
-    RequestReport,
     parse_order,
 )
 

@@ -1,0 +1,147 @@
+"""How links fare, from resources alone: one line for a mesh and a peer, with both directions. Pure.
+
+The evidence is what control-plane pods write of their own watch and of those that watch them; the reason is that of
+the condition Ready. Source: docs/reference.md §3.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshControlPlane, ServiceMeshPeer
+from isthmus.api.meta import condition
+from isthmus.api.peer import DiscoveryStatus, PodDiscoveryStatus
+from isthmus.federation.causes import ACCEPTED, BY_REASON, READY
+from isthmus.kube import ObjectKey, key_of
+
+DIRECTIONS: Final = {
+    (True, True): "both ways",
+    (True, False): "to the peer",
+    (False, True): "from the peer",
+    (False, False): "down",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What was read of one cluster."""
+
+    context: str = ""
+    meshes: Sequence[ServiceMeshControlPlane] = ()
+    peers: Sequence[ServiceMeshPeer] = ()
+    exports: Sequence[ExportedServiceSet] = ()
+    imports: Sequence[ImportedServiceSet] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLine:
+    """One mesh and one peer of it; without ``peer`` a mesh that has none."""
+
+    context: str
+    namespace: str
+    mesh: str
+    """Empty if no ServiceMeshControlPlane could be seen beside the peer."""
+    peer: str = ""
+    is_watching: bool = False
+    is_watched: bool = False
+    exports: int = 0
+    offered: int = 0
+    imports: int = 0
+    last_sync: datetime | None = None
+    is_ready: bool | None = None
+    """None if the control plane does not say."""
+    reason: str = ""
+    why: str = ""
+    message: str = ""
+    addresses: tuple[str, ...] = ()
+    trust_domain: str = ""
+    pods: int = 0
+    """Control-plane pods that tell of the link."""
+
+    @property
+    def link(self) -> str:
+        """Both directions in words."""
+        return DIRECTIONS[self.is_watching, self.is_watched] if self.peer else ""
+
+
+def link_lines(found: Resources) -> tuple[LinkLine, ...]:
+    """A line for each peer, and for each mesh without any, in the order of namespaces and names."""
+    meshes = {key_of(each).namespace: key_of(each).name for each in found.meshes}
+    exports = {key_of(each): each for each in found.exports}
+    imports = {key_of(each): each for each in found.imports}
+    lines = [_line(found.context, meshes, peer, exports, imports) for peer in sorted(found.peers, key=key_of)]
+    lonely = meshes.keys() - {line.namespace for line in lines}
+    lines.extend(_lonely(found, namespace) for namespace in lonely)
+    return tuple(sorted(lines, key=lambda line: (line.namespace, line.peer)))
+
+
+def _lonely(found: Resources, namespace: str) -> LinkLine:
+    mesh = next(each for each in found.meshes if key_of(each).namespace == namespace)
+    ready = condition(mesh.status.conditions if mesh.status else (), READY)
+    return LinkLine(
+        context=found.context,
+        namespace=namespace,
+        mesh=key_of(mesh).name,
+        is_ready=None if ready is None else ready.status == "True",
+        reason="NoPeer",
+        why="it has no ServiceMeshPeer",
+    )
+
+
+def _line(
+    context: str,
+    meshes: Mapping[str, str],
+    peer: ServiceMeshPeer,
+    exports: Mapping[ObjectKey, ExportedServiceSet],
+    imports: Mapping[ObjectKey, ImportedServiceSet],
+) -> LinkLine:
+    key = key_of(peer)
+    exported, imported = exports.get(key), imports.get(key)
+    offered = (imported.status.imported_services if imported and imported.status else None) or ()
+    pods = _pods(peer)
+    is_ready, reason, message = _reason(peer, pods)
+    return LinkLine(
+        context=context,
+        namespace=key.namespace,
+        mesh=meshes.get(key.namespace, ""),
+        peer=key.name,
+        is_watching=any(pod.watch is not None and pod.watch.connected for pod in pods),
+        is_watched=any(remote.connected for pod in pods for remote in pod.remotes or ()),
+        exports=len((exported.status.exported_services if exported and exported.status else None) or ()),
+        offered=len(offered),
+        imports=sum(bool(each.local_service.name) for each in offered),
+        last_sync=max(
+            (pod.watch.last_full_sync for pod in pods if pod.watch and pod.watch.last_full_sync), default=None
+        ),
+        is_ready=is_ready,
+        reason=reason,
+        why=_in_words(reason, message),
+        message=message,
+        addresses=peer.spec.remote.addresses,
+        trust_domain=peer.spec.security.trust_domain,
+        pods=len(pods),
+    )
+
+
+def _pods(peer: ServiceMeshPeer) -> tuple[PodDiscoveryStatus, ...]:
+    discovery = (peer.status.discovery_status if peer.status else None) or DiscoveryStatus()
+    return (*(discovery.active or ()), *(discovery.inactive or ()))
+
+
+def _reason(peer: ServiceMeshPeer, pods: Iterable[PodDiscoveryStatus]) -> tuple[bool | None, str, str]:
+    """Whether the link is ready, in one word why, and the message; from older statuses as far as they tell."""
+    conditions = peer.status.conditions if peer.status else ()
+    ready, accepted = condition(conditions, READY), condition(conditions, ACCEPTED)
+    if ready is not None:
+        return ready.status == "True", ready.reason, ready.message
+    if accepted is not None and accepted.status == "False":
+        return False, accepted.reason, accepted.message
+    causes = [pod.watch.last_disconnect_status for pod in pods if pod.watch is not None and not pod.watch.connected]
+    cause = next((each for each in causes if each), None)
+    return None, "" if cause is None else "Disconnected", cause or ("" if pods else "no control plane tells of it")
+
+
+def _in_words(reason: str, message: str) -> str:
+    cause = BY_REASON.get(reason)
+    return cause.meaning.rstrip(".") if cause is not None else message
