@@ -124,6 +124,32 @@ def test_imports_that_claim_one_name_are_told_with_their_rule() -> None:
     assert problem.message.startswith("importRules[1] calls x.b.svc.red-mesh-exports.local x.a.svc.green-mesh-imports")
 
 
+def test_imports_of_two_peers_that_claim_one_name_are_told() -> None:
+    """The peer whose import does not have the name is told whose it is; for the other one nothing is wrong."""
+    suffix = {**by_name("a"), "domainSuffix": "shared.example"}
+    ours, theirs = imports(suffix, offered=("a/x", "a/y")), ImportTable("blue-mesh")
+    theirs.configure(ours.rules)
+    message = next(iter(ours.imports.values())).service
+    theirs.offer(message.hostname, message)
+    (problem,) = import_problems(ours, lambda name: None, [theirs])
+    assert problem.reason == "NameTaken"
+    assert "x.a.shared.example, which is the name of x.a.svc.red-mesh-exports.local from peer blue-mesh" in (
+        problem.message
+    )
+    assert import_problems(theirs, lambda name: None, [ours]) == []
+    assert import_problems(ours, lambda name: None) == []
+
+
+def test_imports_of_two_peers_may_join_one_local_service() -> None:
+    """Kubernetes balances over both, which is what importAsLocal is for."""
+    rule = {**by_name("a", "x", namespace="shop"), "importAsLocal": True}
+    ours, theirs = imports(rule, offered=("a/x",)), ImportTable("blue-mesh")
+    theirs.configure(ours.rules)
+    message = ours.imports["x.a.svc.red-mesh-exports.local"].service
+    theirs.offer(message.hostname, message)
+    assert import_problems(ours, lambda name: None, [theirs]) == []
+
+
 @pytest.mark.parametrize(("ports", "is_told"), [(None, False), ({9080, 1}, False), ({80}, True), ((), True)])
 def test_a_local_service_without_the_imports_ports_is_told(ports: set[int] | None, is_told: bool) -> None:
     """An import that joins a Service with which it has no port in common can never be called."""

@@ -49,8 +49,8 @@ def without_remote(**facts: Any) -> PeerFacts:
 
 
 BAD = {
-    **{each: refused(each) for each in ("InvalidName", "InvalidIdentity", "ClientOutsideTrustDomain")},
-    **{each: refused(each) for each in ("RootNotFound", "RootKeyMissing", "RootInvalid")},
+    **{each: refused(each) for each in ("InvalidName", "InvalidIdentity", "ClientOutsideTrustDomain", "ClientIDTaken")},
+    **{each: refused(each) for each in ("RootNotFound", "RootKeyMissing", "RootInvalid", "TrustDomainTaken")},
     **{each: diagnosed(each) for each in CASES},
     "KubernetesUnreachable": replace(WELL, stale="Services cannot be followed since 12:00: connection refused"),
     "GatewayNotFound": replace(WELL, gateways=(INGRESS, replace(EGRESS, exists=False))),

@@ -69,3 +69,40 @@ async def test_a_set_without_peer_has_no_effect_and_says_so(tmp_path: Path) -> N
         await red.apply(EXPORT_ALL)
         told = await wait_reason(red, "exportedserviceset", "PeerNotFound")
         assert "there is no ServiceMeshPeer green-mesh" in told["message"]
+
+
+def named(document: str, name: str, **security: str) -> str:
+    """The ServiceMeshPeer under another name, whose root is green's, with other security."""
+    made = json.loads(document)
+    made["metadata"]["name"] = name
+    chain = {"kind": "ConfigMap", "name": "green-mesh-ca-root-cert"}
+    made["spec"]["security"] = {"certificateChain": chain, **made["spec"]["security"], **security}
+    return json.dumps(made)
+
+
+async def test_a_peer_that_cannot_be_told_from_an_older_one_waits(tmp_path: Path) -> None:
+    """The later of two peers with one clientID is not served until the older one is gone or corrected."""
+
+    async def reason(red: Red, name: str) -> str:
+        found = json.loads(await red.kubectl("get", "servicemeshpeer", name, "-o", "json"))
+        conditions = found.get("status", {}).get("conditions", [])
+        return "".join(each["reason"] for each in conditions if each["type"] == "Accepted")
+
+    async with red_cluster(tmp_path) as red:
+        await red.apply(red.green_root, peer())
+        await red.apply(named(peer(), "a-second-mesh"))  # an earlier name, at best the same second
+        async with red.control_plane():
+            made = json.loads(await red.kubectl("get", "servicemeshpeer", "-o", "json"))["items"]
+            by_age = sorted((each["metadata"]["creationTimestamp"], each["metadata"]["name"]) for each in made)
+            older, later = (name for _, name in by_age)
+
+            async def is_refused() -> bool:
+                return (await reason(red, older), await reason(red, later)) == ("Accepted", "ClientIDTaken")
+
+            await until(is_refused)
+            await red.kubectl("delete", "servicemeshpeer", older)
+
+            async def is_served() -> bool:
+                return await reason(red, later) == "Accepted"
+
+            await until(is_served)

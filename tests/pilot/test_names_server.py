@@ -128,7 +128,7 @@ def test_names_follow_their_services() -> None:
 
 def test_of_two_imports_of_one_name_the_first_is_told() -> None:
     """Whichever came first, the same one answers; when it goes, the other one does."""
-    one, two = import_of(name="a", address="127.96.0.1"), import_of(name="b", address="127.96.0.2", peer="blue-mesh")
+    one, two = import_of(name="b", address="127.96.0.1", peer="blue-mesh"), import_of(name="a", address="127.96.0.2")
     for names in (names_of(one, two), names_of(two, one)):
         assert ask(names) == ("NOERROR", ["127.96.0.1"])
         change(names, one, None)

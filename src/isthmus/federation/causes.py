@@ -69,6 +69,13 @@ CAUSES: Final = (
         "make spec.security.clientID and spec.security.trustDomain agree.",
     ),
     Cause(
+        "ClientIDTaken",
+        ACCEPTED,
+        Side.HERE,
+        "An older ServiceMeshPeer has the same clientID at the same ingress gateway, which could not tell them apart.",
+        "correct spec.security.clientID in one of the two, or name another ingress gateway.",
+    ),
+    Cause(
         "KubernetesUnreachable",
         ACCEPTED,
         Side.HERE,
@@ -95,6 +102,13 @@ CAUSES: Final = (
         Side.HERE,
         "Key root-cert.pem holds no usable root certificates.",
         "copy the PEM anew from the peer's ConfigMap istio-ca-root-cert.",
+    ),
+    Cause(
+        "TrustDomainTaken",
+        TRUST_RESOLVED,
+        Side.HERE,
+        "An older ServiceMeshPeer is of the same trust domain and has other roots; neither may vouch for the other.",
+        "correct spec.security.trustDomain, or the root in one of the ConfigMaps.",
     ),
     Cause(
         "RootExpired",

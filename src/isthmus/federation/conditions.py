@@ -76,9 +76,13 @@ def export_problems(table: ExportTable) -> list[Problem]:
     return sorted((*table.rules.problems, *_lost_exports(table)), key=lambda problem: problem.rule)
 
 
-def import_problems(table: ImportTable, ports_of: PortsOf) -> list[Problem]:
-    """What is wrong with an ImportedServiceSet: its rules, and imports whose name here is another's."""
-    found = (*table.rules.problems, *_lost_imports(table), *_unfit_local_services(table, ports_of))
+def import_problems(table: ImportTable, ports_of: PortsOf, others: Iterable[ImportTable] = ()) -> list[Problem]:
+    """What is wrong with an ImportedServiceSet: its rules, and imports whose name here is another's.
+
+    ``others`` are the imports from other peers.
+    """
+    lost = (*_lost_imports(table), *(each for other in others for each in _lost_to(table, other)))
+    found = (*table.rules.problems, *lost, *_unfit_local_services(table, ports_of))
     return sorted(found, key=lambda problem: problem.rule)
 
 
@@ -116,6 +120,18 @@ def _lost_imports(table: ImportTable) -> Iterable[Problem]:
             "NameTaken",
             f"importRules[{index}] calls {hostname} {imported.called.hostname}, which is the name of {holder} already;"
             " give one of them another alias",
+        )
+
+
+def _lost_to(table: ImportTable, other: ImportTable) -> Iterable[Problem]:
+    for hostname, holder in table.lost_to(other):
+        imported = table.imports[hostname]
+        index = table.rules.deciding(imported.service) or 0
+        yield Problem(
+            index,
+            "NameTaken",
+            f"importRules[{index}] calls {hostname} {imported.called.hostname}, which is the name of {holder} from peer"
+            f" {other.peer} already; give one of them another alias or domainSuffix",
         )
 
 

@@ -4,7 +4,7 @@ Knows names only. Which gateway port stands for an import is ``ports``'; how wor
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
 from dataclasses import dataclass
 
 from isthmus.api.selectors import LocalService, ServiceMapping
@@ -71,6 +71,27 @@ class ImportTable:
         """Imports that share a local name with another one: (exported host name, the one that has the name)."""
         clashes = ((name, sorted(self._holders[name])) for name in self._clashing)
         yield from sorted((hostname, first) for _, (first, *others) in clashes for hostname in others)
+
+    @property
+    def names(self) -> KeysView[str]:
+        """What imports are called here."""
+        return self._holders.keys()
+
+    def holder(self, called: str) -> str | None:
+        """The import, by exported host name, that has this name here as far as this peer goes; None if none has."""
+        return min(self._holders[called]) if called in self._holders else None
+
+    def lost_to(self, other: "ImportTable") -> Iterable[tuple[str, str]]:
+        """Imports whose name here is that of an import from another peer, sorted: (exported host name, that one's).
+
+        The first by exported host name, then by peer, has the name. Imports that join a local Service share it.
+        """
+        for called in sorted(self.names & other.names):
+            ours, theirs = self.holder(called), other.holder(called)
+            if ours is None or theirs is None or self.imports[ours].called.is_local:
+                continue
+            if (theirs, other.peer) < (ours, self.peer):
+                yield ours, theirs
 
     def joining(self) -> Iterable[tuple[str, Import]]:
         """Imports that join a Service of their name, if there is one, by exported host name, sorted."""

@@ -36,11 +36,11 @@ TCP_IDLE_S: Final = 10.0
 class ImportNames:
     """The addresses of imports by name, kept up to date with their Services.
 
-    Of several imports with one name the first by namespace and name is told, on every replica the same.
+    Of several imports with one name the first by exported host name and peer is told, on every replica the same.
     """
 
     def __init__(self) -> None:
-        self._addresses: dict[dns.name.Name, dict[ObjectKey, str]] = {}
+        self._addresses: dict[dns.name.Name, dict[ObjectKey, _Entry]] = {}
         self._domains: Counter[dns.name.Name] = Counter()
         self.answers: Counter[str] = Counter()
         """How many queries were answered, by the response code's name."""
@@ -88,12 +88,12 @@ class ImportNames:
 
     def _address(self, name: dns.name.Name) -> str | None:
         holders = self._addresses.get(name)
-        return holders[min(holders)] if holders else None
+        return min(holders.values(), key=lambda entry: entry.rank).address if holders else None
 
     def _put(self, entry: "_Entry", key: ObjectKey) -> None:
         if entry.name not in self._addresses:
             self._domains.update(_domains(entry.name))
-        self._addresses.setdefault(entry.name, {})[key] = entry.address
+        self._addresses.setdefault(entry.name, {})[key] = entry
 
     def _remove(self, name: dns.name.Name, key: ObjectKey) -> None:
         holders = self._addresses[name]
@@ -191,6 +191,8 @@ class _Entry:
 
     name: dns.name.Name
     address: str
+    rank: tuple[str, str, str]
+    """Exported host name, peer and Service: the least of one name is told."""
 
 
 def _entry(service: Service | None) -> _Entry | None:
@@ -202,7 +204,9 @@ def _entry(service: Service | None) -> _Entry | None:
     if is_local or not hostname or not address or address == "None":
         return None
     try:
-        return _Entry(dns.name.from_text(hostname).canonicalize(), address)
+        (peer, exported), *_ = import_names(service)
+        rank = (exported, peer, f"{service.metadata.namespace}/{service.metadata.name}")
+        return _Entry(dns.name.from_text(hostname).canonicalize(), address, rank)
     except dns.exception.DNSException as error:
         peers = ", ".join(peer for peer, _ in import_names(service))
         log.warning("import has no name", peer=peers, hostname=hostname[:300], reason=str(error))

@@ -23,12 +23,13 @@ from isthmus.federation.conditions import UP_TO_DATE
 from isthmus.federation.exports import ExportRules
 from isthmus.federation.imports import ImportRules
 from isthmus.federation.messages import ServiceMessage
-from isthmus.federation.peer import Mesh, PeerConfig, PeerConfigError, peer_config
+from isthmus.federation.peer import Mesh, PeerConfig, PeerConfigError
 from isthmus.federation.plan import DISCOVERY_PORT, Endpoint
 from isthmus.federation.selection import Problem
 from isthmus.identity import SpiffeId
 from isthmus.kube import Change, ObjectKey, WorkQueue
 from isthmus.pilot.cluster import Cluster
+from isthmus.pilot.configs import PeerConfigs
 from isthmus.pilot.exporting import Exporting
 from isthmus.pilot.gateways import Gateways
 from isthmus.pilot.inquiry import Inquiry
@@ -64,12 +65,15 @@ class Peers:
         """Prepare; nothing happens before :meth:`run`."""
         self._mesh = mesh
         self._parts = parts
+        self._configs = PeerConfigs(mesh, parts.cluster)
         self._pod = pod
         self._pod_ip = pod_ip
         self._queue: WorkQueue[str] = WorkQueue("peers", facts=lambda peer: {"peer": peer})
         self._seeds: dict[str, list[ServiceMessage]] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
+        self._namesakes: dict[str, frozenset[str]] = {}
+        """By peer, others whose imports have a name in common with its own."""
         self._tasks = asyncio.TaskGroup()
         self._unplanned: set[str] = set()
         self.planned = asyncio.Event()
@@ -139,10 +143,13 @@ class Peers:
         cluster, key = self._parts.cluster, self._key(name)
         peer = cluster.peers.get(key)
         self._parts.status.looked_at(name, peer, cluster.exports.get(key), cluster.imports.get(key))
+        known = self._parts.links.get(name)
+        before = known.config if known is not None else None
         if peer is None:
             self._remove(name)
         else:
             self._update(name, peer)
+        self._others_changed(name, before)
         self._parts.status.peer_changed(name)
         self._parts.status.sets_changed(name)
 
@@ -150,7 +157,7 @@ class Peers:
         link = self._parts.links.get(name) or self._add(name)
         self._choose(link)
         try:
-            config = peer_config(peer, self._roots(peer), self._mesh).following(link.config)
+            config = self._configs.of(peer).following(link.config)
         except PeerConfigError as error:
             self._refuse(link, error)
             return
@@ -164,6 +171,15 @@ class Peers:
         if config != before:
             self._connect(link, config)
         self._parts.workloads.changed(name, changed)
+        self._names_changed(name)
+
+    def _others_changed(self, name: str, before: PeerConfig | None) -> None:
+        """A peer is another now, or gone: one that it stood in the way of may be served, or another no longer."""
+        link = self._parts.links.get(name)
+        if before != (link.config if link is not None else None):
+            for other in self._parts.links:
+                if other != name:
+                    self._queue.add(other)
 
     def _add(self, name: str) -> Link:
         """A peer is new. What an earlier process imported from it is known from the start."""
@@ -236,6 +252,7 @@ class Peers:
         self._parts.workloads.changed(name, link.imports.clear())
         self._parts.workloads.recheck(name)
         self._problems.pop(name, None)
+        self._names_changed(name)
         log.info("peer removed", peer=name)
 
     def _replan(self) -> None:
@@ -268,10 +285,17 @@ class Peers:
         else:
             self._parts.workloads.changed(peer, hostnames)
         self._parts.status.sets_changed(peer)
+        self._names_changed(peer)
 
-    def _roots(self, peer: ServiceMeshPeer) -> dict[str, str] | None:
-        config_map = self._parts.cluster.config_maps.get(self._key(peer.root_config_map))
-        return None if config_map is None else dict(config_map.data or {})
+    def _names_changed(self, peer: str) -> None:
+        """Imports may have other names now: peers with which they share one, or did, are told of it."""
+        links, before = self._parts.links, self._namesakes.pop(peer, frozenset())
+        names = links[peer].imports.names if peer in links else ()
+        now = frozenset(each for each in links if each != peer and not links[each].imports.names.isdisjoint(names))
+        if now:
+            self._namesakes[peer] = now
+        for other in sorted(before | now):
+            self._parts.status.sets_changed(other)
 
     def _export_rules(self, name: str) -> ExportRules:
         exports = self._parts.cluster.exports.get(self._key(name))

@@ -229,7 +229,8 @@ class StatusWriter:
         if not self._leadership.is_leading:
             return None
         link = self._links.get(name)
-        found = import_problems(link.imports, self._facts.local_ports) if link is not None else ()
+        others = [self._links[other].imports for other in sorted(self._links) if other != name]
+        found = import_problems(link.imports, self._facts.local_ports, others) if link is not None else ()
         chosen = link.policy.problems if link is not None else ()
         conditions = [accepted([*self._peer_problems("ImportedServiceSet", name), *found, *chosen])]
         if link is not None and (link.away_since is not None or link.entry.watch.connected):
