@@ -62,8 +62,9 @@ def test_a_pod_that_comes_is_followed_too(federation: Federation, tmp_path: Path
         federation.red.kubectl("rollout", "restart", "deploy/istiod-red-mesh")
         eventually(lambda: len(pods()) >= 2, what="lines of the old and of the new pod")
         for pod in pods():
-            times = [each["time"] for each in entries() if each["pod"] == pod]
-            assert times == sorted(set(times)), "in order, and no line twice"
+            lines = [(each["time"], json.dumps(each)) for each in entries() if each["pod"] == pod]
+            assert [time for time, _ in lines] == sorted(time for time, _ in lines)
+            assert len(set(lines)) == len(lines), "no line twice"
 
 
 @contextmanager
