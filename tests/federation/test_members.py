@@ -27,10 +27,33 @@ def roll(*members: str) -> ServiceMeshMemberRoll:
 def test_members(given: ServiceMeshMemberRoll | None, bookinfo: bool, other: bool) -> None:
     """Without a roll, or with ``*``, every namespace belongs to the mesh; else those named, and the control plane's."""
     members = Members.of(given, system_namespace=SYSTEM)
-    assert (members.include("bookinfo"), members.include("other"), members.include(SYSTEM)) == (bookinfo, other, True)
+    found = [members.include(each, {}) for each in ("bookinfo", "other", SYSTEM)]
+    assert found == [bookinfo, other, True]
+
+
+@pytest.mark.parametrize(
+    ("selectors", "labels", "expected"),
+    [
+        ([{"matchLabels": {"mesh": "red"}}], {"mesh": "red", "x": "y"}, True),
+        ([{"matchLabels": {"mesh": "red"}}], {"mesh": "green"}, False),
+        ([{"matchLabels": {"mesh": "red"}}], {}, False),
+        ([{"matchLabels": {"a": "b"}}, {"matchLabels": {"mesh": "red"}}], {"mesh": "red"}, True),
+        ([{"matchExpressions": [{"key": "mesh", "operator": "Exists"}]}], {"mesh": ""}, True),
+        ([{"matchExpressions": [{"key": "mesh", "operator": "In"}]}], {"mesh": ""}, False),
+        ([{}], {}, True),
+    ],
+)
+def test_members_by_label(selectors: list[object], labels: dict[str, str], expected: bool) -> None:
+    """A namespace that any selector selects belongs to the mesh, one that cannot be used selects none; names count
+    beside them."""
+    spec = {"members": ["named"], "memberSelectors": selectors}
+    given = msgspec.convert({"metadata": {"name": "default", "namespace": SYSTEM}, "spec": spec}, ServiceMeshMemberRoll)
+    members = Members.of(given, system_namespace=SYSTEM)
+    assert members.include("bookinfo", labels) is expected
+    assert members.include("named", {})
 
 
 def test_a_roll_without_members_is_one_of_nobody() -> None:
     """A roll that leaves ``members`` out names nobody."""
     empty = msgspec.convert({"metadata": {"name": "default", "namespace": SYSTEM}}, ServiceMeshMemberRoll)
-    assert not Members.of(empty, system_namespace=SYSTEM).include("bookinfo")
+    assert not Members.of(empty, system_namespace=SYSTEM).include("bookinfo", {})

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from lightkube.resources.core_v1 import Service
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace, Service
 
 from isthmus.api import ServiceMeshMemberRoll
 from isthmus.api.exports import ExportRule
@@ -177,3 +178,31 @@ def test_only_services_of_members_are_exported() -> None:
     assert world.exports("green-mesh") == ["cart", "checkout"]
     rolls.remove(ObjectKey(NAMESPACE, "default"))
     assert world.exports("green-mesh") == ["cart", "checkout", "ratings"]
+
+
+def namespace(name: str, version: str, **labels: str) -> Namespace:
+    """A Namespace as the API server gives it."""
+    return Namespace(metadata=ObjectMeta(name=name, labels=labels, resourceVersion=version))
+
+
+def test_services_of_selected_namespaces_are_exported() -> None:
+    """A namespace joins the mesh, or leaves it, as its labels change; others are not looked at."""
+    world = World()
+    rolls: Store[ServiceMeshMemberRoll] = Store()
+    namespaces: Store[Namespace] = Store()
+    rolls.subscribe(world.exporting.member_roll_changed)
+    namespaces.subscribe(world.exporting.namespace_changed)
+    namespaces.put(namespace("shop", "1", mesh="red"))
+    metadata = {"name": "default", "namespace": NAMESPACE, "resourceVersion": "1"}
+    spec = {"memberSelectors": [{"matchLabels": {"mesh": "red"}}]}
+    rolls.put(msgspec.convert({"metadata": metadata, "spec": spec}, ServiceMeshMemberRoll))
+    world.store.put(service("ratings"))
+    world.store.put(service("cart", namespace="shop"))
+    world.exporting.configure("green-mesh", EVERYTHING, INGRESS)
+    assert world.exports("green-mesh") == ["cart"]
+    namespaces.put(namespace("bookinfo", "2", mesh="red"))
+    assert world.exports("green-mesh") == ["cart", "ratings"]
+    namespaces.put(namespace("shop", "3", mesh="green"))
+    assert world.exports("green-mesh") == ["ratings"]
+    namespaces.remove(ObjectKey("", "bookinfo"))
+    assert world.exports("green-mesh") == []

@@ -6,6 +6,7 @@ from lightkube.core.resource import NamespacedResourceG, NamespacedSubResource
 from msgspec import Meta
 
 from isthmus.api.meta import Conditions, Envelope, ObservedGeneration, Part, api_info, status_info
+from isthmus.api.selectors import LabelSelector
 
 NAME = "default"
 """The only name that counts."""
@@ -23,6 +24,13 @@ class MembersSpec(Part, frozen=True, kw_only=True):
             description="Names of namespaces, whether they exist or not; * for all. The control plane's own namespace "
             "always belongs to the mesh. None: no other does.",
             extra_json_schema={"x-kubernetes-list-type": "atomic", "maxItems": 10_000},
+        ),
+    ] = None
+    member_selectors: Annotated[
+        tuple[LabelSelector, ...] | None,
+        Meta(
+            description="Labels of namespaces: one that any of these selects belongs to the mesh as if it were named.",
+            extra_json_schema={"x-kubernetes-list-type": "atomic", "maxItems": 1_000},
         ),
     ] = None
 

@@ -149,6 +149,7 @@ class ControlPlane:
             tasks.create_task(self._cluster.run(), name="follow the cluster")
             await self._cluster.wait_synced()
             self._cluster.config_maps.subscribe(self._mesh_settings.config_map_changed)
+            self._cluster.namespaces.subscribe(self._exporting.namespace_changed)
             self._cluster.member_rolls.subscribe(self._exporting.member_roll_changed)
             self._cluster.services.subscribe(self._exporting.service_changed)
             self._cluster.services.subscribe(self._names.service_changed)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import ConfigMap, Pod, Secret, Service
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Pod, Secret, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.api import ServiceMeshMemberRoll, ServiceMeshPeer
@@ -25,7 +25,7 @@ INVITATION = "isthmus.io/invitation"
 
 
 class Cluster:
-    """Services and EndpointSlices of the whole cluster; everything else of the control plane's namespace."""
+    """Services, EndpointSlices and Namespaces of the whole cluster; all else of the control plane's namespace."""
 
     def __init__(self, client: Client, *, namespace: str) -> None:
         """Prepare; nothing is read before :meth:`run`."""
@@ -39,6 +39,7 @@ class Cluster:
         self.imports: Store[FollowedImports] = Store()
         self.member_rolls: Store[ServiceMeshMemberRoll] = Store()
         self.invitations: Store[Secret] = Store()
+        self.namespaces: Store[Namespace] = Store()
         self._slices_by_service: Index[QualifiedName, EndpointSlice] = Index(self.slices, service_of)
         self.stores: Final[Mapping[str, Store[Any]]] = {
             "Service": self.services,
@@ -50,12 +51,14 @@ class Cluster:
             "ImportedServiceSet": self.imports,
             "ServiceMeshMemberRoll": self.member_rolls,
             "Secret": self.invitations,
+            "Namespace": self.namespaces,
         }
         """All stores by kind."""
         own = Selection(namespace=namespace)
         self._reflectors: list[Reflector[Any]] = [
             Reflector(client, Service, self.services),
             Reflector(client, EndpointSlice, self.slices),
+            Reflector(client, Namespace, self.namespaces),
             Reflector(client, ConfigMap, self.config_maps, selection=own),
             Reflector(client, Pod, self.pods, selection=own),
             Reflector(client, ServiceMeshPeer, self.peers, selection=own),

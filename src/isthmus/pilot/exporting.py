@@ -3,10 +3,11 @@
 One table and one feed a peer. A change of a Service is looked at once for each peer, and costs what it changes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
-from lightkube.resources.core_v1 import Service
+from lightkube.resources.core_v1 import Namespace, Service
 
 from isthmus.api import ServiceMeshMemberRoll
 from isthmus.api.members import NAME as MEMBER_ROLL
@@ -41,13 +42,15 @@ class Exporting:
         self._changed = changed
         self._services: dict[QualifiedName, LocalService] = {}
         self._members = Members()
+        self._labels: dict[str, Mapping[str, str]] = {}
+        """Of namespaces."""
 
     def configure(self, peer: str, rules: ExportRules, ingress: SpiffeId) -> None:
         """Export to ``peer`` by these rules, in the name of its ingress gateway."""
         if peer not in self.tables:
             self.tables[peer] = ExportTable(peer, system_namespace=self._namespace, cluster_domain=self._cluster_domain)
             self.feeds[peer] = ExportFeed()
-        ours = [each for name, each in self._services.items() if self._members.include(name.namespace)]
+        ours = [each for name, each in self._services.items() if self._is_of_mesh(name)]
         self._publish(peer, self.tables[peer].configure(rules, [ingress], ours))
 
     def end_watches(self, peer: str) -> None:
@@ -94,14 +97,33 @@ class Exporting:
         """Subscriber of the store of ServiceMeshMemberRolls."""
         if change.key.name != MEMBER_ROLL:
             return
-        before, self._members = self._members, Members.of(change.new, system_namespace=self._namespace)
-        for name in self._services:
-            if before.include(name.namespace) != self._members.include(name.namespace):
+        with self._looking_again(list(self._services)):
+            self._members = Members.of(change.new, system_namespace=self._namespace)
+
+    def namespace_changed(self, change: Change[Namespace]) -> None:
+        """Subscriber of the store of Namespaces: their labels may make them members."""
+        labels = (change.new.metadata.labels if change.new is not None and change.new.metadata else None) or {}
+        namespace = change.key.name
+        if labels == self._labels.get(namespace, {}):
+            return
+        with self._looking_again([name for name in self._services if name.namespace == namespace]):
+            self._labels[namespace] = labels
+
+    @contextmanager
+    def _looking_again(self, names: Sequence[QualifiedName]) -> Iterator[None]:
+        """Look at those of these Services that the block makes part of the mesh, or no longer."""
+        before = {name for name in names if self._is_of_mesh(name)}
+        yield
+        for name in names:
+            if (name in before) != self._is_of_mesh(name):
                 self._look_at(name)
+
+    def _is_of_mesh(self, name: QualifiedName) -> bool:
+        return self._members.include(name.namespace, self._labels.get(name.namespace, {}))
 
     def _look_at(self, name: QualifiedName) -> None:
         """A Service is another, or is of the mesh now, or no longer: what do the peers see of it?"""
-        service = self._services.get(name) if self._members.include(name.namespace) else None
+        service = self._services.get(name) if self._is_of_mesh(name) else None
         for peer, table in self.tables.items():
             self._publish(peer, table.service_changed(service) if service is not None else table.service_gone(name))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import yaml
-from lightkube.resources.core_v1 import Service
+from lightkube.resources.core_v1 import Namespace, Service
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshMemberRoll
 from isthmus.api.members import NAME as MEMBER_ROLL
@@ -111,7 +111,15 @@ async def _previewed(client: Client, proposed: ServiceSet, cluster_domain: str) 
 async def _services_of_the_mesh(client: Client, namespace: str) -> list[LocalService]:
     roll = await _current(client, ServiceMeshMemberRoll, MEMBER_ROLL, namespace)
     members = Members.of(roll, system_namespace=namespace)
-    return [each for each in await _services(client) if members.include(each.name.namespace)]
+    labels = await _labels_of_namespaces(client) if members.selectors else {}
+    services = await _services(client)
+    return [each for each in services if members.include(each.name.namespace, labels.get(each.name.namespace, {}))]
+
+
+async def _labels_of_namespaces(client: Client) -> dict[str, dict[str, str]]:
+    with translated("list Namespaces"):
+        found = [each.metadata async for each in client.api.list(Namespace)]
+    return {each.name or "": each.labels or {} for each in found if each is not None}
 
 
 async def _services(client: Client) -> list[LocalService]:
