@@ -4,15 +4,21 @@ import typer
 
 from isthmus.cli.check import EPILOG as CHECK_EPILOG
 from isthmus.cli.check import check
+from isthmus.cli.crds import EPILOG as CRDS_EPILOG
 from isthmus.cli.crds import crds
+from isthmus.cli.demo import EPILOG as DEMO_EPILOG
 from isthmus.cli.demo import demo
+from isthmus.cli.gateway import EPILOG as GATEWAY_EPILOG
 from isthmus.cli.gateway import gateway
 from isthmus.cli.lab import app as lab
 from isthmus.cli.link import LINK_EPILOG, UNLINK_EPILOG, link, unlink
 from isthmus.cli.lint import LINT_EPILOG, lint
+from isthmus.cli.operator import EPILOG as OPERATOR_EPILOG
 from isthmus.cli.operator import operator
 from isthmus.cli.peer_logs import LOGS_EPILOG, logs
+from isthmus.cli.pilot import EPILOG as PILOT_EPILOG
 from isthmus.cli.pilot import pilot
+from isthmus.cli.preview import EPILOG as PREVIEW_EPILOG
 from isthmus.cli.preview import preview
 from isthmus.cli.status import EPILOG as STATUS_EPILOG
 from isthmus.cli.status import status
@@ -32,15 +38,15 @@ def root() -> None:
 
 
 app.command("check", epilog=CHECK_EPILOG)(check)
-app.command("crds")(crds)
-app.command("demo")(demo)
-app.command("gateway")(gateway)
+app.command("crds", epilog=CRDS_EPILOG)(crds)
+app.command("demo", epilog=DEMO_EPILOG)(demo)
+app.command("gateway", epilog=GATEWAY_EPILOG)(gateway)
 app.command("link", epilog=LINK_EPILOG)(link)
 app.command("lint", epilog=LINT_EPILOG)(lint)
 app.command("logs", epilog=LOGS_EPILOG)(logs)
-app.command("operator")(operator)
-app.command("pilot")(pilot)
-app.command("preview")(preview)
+app.command("operator", epilog=OPERATOR_EPILOG)(operator)
+app.command("pilot", epilog=PILOT_EPILOG)(pilot)
+app.command("preview", epilog=PREVIEW_EPILOG)(preview)
 app.command("status", epilog=STATUS_EPILOG)(status)
 app.command("unlink", epilog=UNLINK_EPILOG)(unlink)
 app.add_typer(lab)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
 
 if TYPE_CHECKING:
@@ -26,12 +27,23 @@ AGAIN_S = 1.0
 
 
 def check(
-    peer: Annotated[str, typer.Argument(help="Name of a ServiceMeshPeer; all of them without one.")] = "",
+    peer: Annotated[
+        str, typer.Argument(help="Name of a ServiceMeshPeer; all of them without one.", autocompletion=completion.peers)
+    ] = "",
     *,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Namespace of the control plane; by default all that one may see.")
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Namespace of the control plane; by default all that one may see.",
+            autocompletion=completion.namespaces,
+        ),
     ] = "",
-    context: Annotated[str, typer.Option(help="Context of the kubeconfig; by default the current one.")] = "",
+    context: Annotated[
+        str,
+        typer.Option(help="Context of the kubeconfig; by default the current one.", autocompletion=completion.contexts),
+    ] = "",
     kubeconfig: Annotated[
         Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")
     ] = None,

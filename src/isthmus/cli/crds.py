@@ -5,6 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
+from isthmus.cli.epilogs import epilog
+
+EPILOG = epilog(
+    {0: "the definitions are printed", 2: "an option is wrong"},
+    "isthmus crds | kubectl apply --server-side -f -",
+    "isthmus crds -o json",
+)
+
 
 class Format(StrEnum):
     """How the definitions are written."""

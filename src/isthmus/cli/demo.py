@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from isthmus.cli.epilogs import epilog
+
 if TYPE_CHECKING:
     from isthmus.demo import Demonstration, Settings
+
+
+EPILOG = epilog(
+    {0: "all of it worked, and was stopped", 1: "a step failed", 2: "the examples or kubectl are not there"},
+    "isthmus demo",
+    "isthmus demo --meshes red,green,blue --once",
+)
 
 
 def demo(
@@ -29,7 +38,7 @@ def demo(
 ) -> None:
     """Bring up clusters with a mesh each, federate each with each, and send a request from each client to each import.
 
-    Runs until Ctrl-C, which leaves nothing behind. Exits with 1 unless all of it worked.
+    Runs until Ctrl-C, which leaves nothing behind.
     """
     import asyncio
 

@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from isthmus.cli.epilogs import epilog
+
 _POD_PORT = {"min": 1, "max": 65535}
+
+
+EPILOG = epilog(
+    {0: "stopped by a signal", 1: "a setting is wrong, Envoy is not there or has ended, or a port is taken"},
+    "isthmus gateway --name egress-green-mesh --role egress --mesh red-mesh --namespace red-mesh-system"
+    " --trust-domain red-mesh.local --pilot istiod-red-mesh.red-mesh-system.svc.cluster.local"
+    " --pod-name egress-green-mesh-0 --pod-ip 10.0.0.7",
+)
 
 
 def gateway(

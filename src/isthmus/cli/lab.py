@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isthmus.cli.epilogs import epilog
+
 if TYPE_CHECKING:
     from isthmus.lab.clusters import ClusterFolder
 
@@ -56,7 +58,14 @@ def _describe(folder: "ClusterFolder") -> dict[str, Any]:
     }
 
 
-@app.command()
+@app.command(
+    epilog=epilog(
+        {0: "the clusters work", 1: "one does not, or cannot be made", 2: "an option is wrong"},
+        "isthmus lab up",
+        "isthmus lab up red green",
+        "isthmus lab up red --foreground",
+    ),
+)
 def up(
     names: Names = None,
     *,
@@ -118,7 +127,13 @@ def _foreground(chosen: "list[ClusterFolder]", apps_domain: str | None) -> None:
     serve.serve(chosen[0], apps_domain=apps_domain)
 
 
-@app.command()
+@app.command(
+    epilog=epilog(
+        {0: "stopped, or did not run", 1: "there is no such cluster"},
+        "isthmus lab down",
+        "isthmus lab down red",
+    ),
+)
 def down(names: Names = None, *, data_dir: DataDir = None) -> None:
     """Stop clusters with all that runs in them; what they have stored stays. Without names: all of them."""
     from isthmus.lab import daemon
@@ -128,7 +143,12 @@ def down(names: Names = None, *, data_dir: DataDir = None) -> None:
         typer.echo(f"{folder.name} {'stopped' if stopped else 'does not run'}")
 
 
-@app.command()
+@app.command(
+    epilog=epilog(
+        {0: "deleted", 1: "there is no such cluster"},
+        "isthmus lab delete red",
+    ),
+)
 def delete(names: Names, *, data_dir: DataDir = None) -> None:
     """Stop clusters and delete all that they have stored."""
     from isthmus.lab import daemon
@@ -155,14 +175,26 @@ def _chosen(names: list[str] | None, data_dir: Path | None) -> "list[ClusterFold
     return chosen
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=epilog(
+        {0: "the names are printed, if there are any"},
+        "isthmus lab list",
+    ),
+)
 def list_clusters(*, data_dir: DataDir = None) -> None:
     """The names of all clusters."""
     for folder in _chosen(None, data_dir):
         typer.echo(folder.name)
 
 
-@app.command()
+@app.command(
+    epilog=epilog(
+        {0: "all of them run", 1: "one does not, or there is no such cluster", 2: "an option is wrong"},
+        "isthmus lab status",
+        "isthmus lab status red -o json",
+    ),
+)
 def status(names: Names = None, *, data_dir: DataDir = None, output: Output = "text") -> None:
     """Whether clusters run, and where; exits with 1 if one does not."""
     from rich.console import Console
@@ -183,7 +215,12 @@ def status(names: Names = None, *, data_dir: DataDir = None, output: Output = "t
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    epilog=epilog(
+        {0: "it is printed", 1: "there is no such cluster, or it was never started"},
+        "isthmus lab kubeconfig red",
+    ),
+)
 def kubeconfig(name: str, *, data_dir: DataDir = None) -> None:
     """Print the administrator's kubeconfig of a cluster."""
     from isthmus.lab.clusters import ClusterError

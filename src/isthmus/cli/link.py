@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ UNLINK_EPILOG = epilog(
 )
 
 Meshes = Annotated[
-    list[str], typer.Argument(metavar="MESH MESH [MESH]...", help="ServiceMeshControlPlanes: NAME or NAMESPACE/NAME.")
+    list[str],
+    typer.Argument(
+        metavar="MESH MESH [MESH]...",
+        help="ServiceMeshControlPlanes: NAME or NAMESPACE/NAME.",
+        autocompletion=completion.meshes,
+    ),
 ]
 Kubeconfig = Annotated[
     Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")
@@ -42,7 +48,11 @@ def link(
     meshes: Meshes,
     *,
     contexts: Annotated[
-        str, typer.Option(help="The meshes' contexts in the kubeconfig, A,B,…: one each, or one for all.")
+        str,
+        typer.Option(
+            help="The meshes' contexts in the kubeconfig, A,B,…: one each, or one for all.",
+            autocompletion=completion.context_list,
+        ),
     ] = "",
     apply: Annotated[bool, typer.Option("--apply", help="Write, and wait until all peers are ready.")] = False,
     output: Annotated[
@@ -89,7 +99,10 @@ def unlink(
     *,
     contexts: Annotated[
         str,
-        typer.Option(help="The meshes' contexts in the kubeconfig, A,B,…: one each, or one for all; - if it is gone."),
+        typer.Option(
+            help="The meshes' contexts in the kubeconfig, A,B,…: one each, or one for all; - if it is gone.",
+            autocompletion=completion.context_list,
+        ),
     ] = "",
     apply: Annotated[bool, typer.Option("--apply", help="Write; without it, only the plan is shown.")] = False,
     kubeconfig: Kubeconfig = None,

@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.epilogs import epilog
+
+EPILOG = epilog(
+    {0: "stopped by a signal", 1: "no usable configuration, or a port is taken, or another replica leads now"},
+    "isthmus operator",
+    "isthmus operator --kubeconfig ~/.kube/config --address 127.0.0.1",
+)
+
 
 def operator(
     image: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ LOGS_EPILOG = epilog(
 
 
 def logs(
-    peer: Annotated[str, typer.Argument(metavar="PEER", help="Name of a ServiceMeshPeer.")],
+    peer: Annotated[
+        str, typer.Argument(metavar="PEER", help="Name of a ServiceMeshPeer.", autocompletion=completion.peers)
+    ],
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     since: Annotated[str, typer.Option(help="Only what is not older: 90s, 10m, 1h30m.")] = "",
@@ -30,9 +33,18 @@ def logs(
         int | None, typer.Option(min=0, help="Lines of each pod to look at; 1000 without --since.", show_default=False)
     ] = None,
     contexts: Annotated[
-        str, typer.Option(help="Contexts A,B,… of the clusters of both sides; the current one if left out.")
+        str,
+        typer.Option(
+            help="Contexts A,B,… of the clusters of both sides; the current one if left out.",
+            autocompletion=completion.context_list,
+        ),
     ] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the ServiceMeshPeer.")] = "",
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "--namespace", "-n", help="Namespace of the ServiceMeshPeer.", autocompletion=completion.namespaces
+        ),
+    ] = "",
     output: Annotated[Literal["text", "json"], typer.Option("--output", "-o", help="text, or JSON lines.")] = "text",
     kubeconfig: Annotated[
         Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")

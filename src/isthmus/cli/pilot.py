@@ -5,6 +5,14 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.epilogs import epilog
+
+EPILOG = epilog(
+    {0: "stopped by a signal", 1: "no usable configuration or CA, or a port is taken"},
+    "isthmus pilot --mesh red-mesh --namespace red-mesh-system --trust-domain red-mesh.local"
+    " --pod-name istiod-red-mesh-0 --pod-ip 10.0.0.5",
+)
+
 
 def pilot(
     mesh: Annotated[str, typer.Option(help="Name of the mesh.")],

@@ -5,8 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from isthmus.cli.epilogs import epilog
+
 if TYPE_CHECKING:
     from isthmus.pilot.preview import Previewed
+
+
+EPILOG = epilog(
+    {0: "nothing is wrong with the rules", 1: "something is", 2: "a file or the cluster cannot be read"},
+    "isthmus preview -f red/exportedserviceset.yaml",
+    "isthmus preview -f exports.yaml -f imports.yaml -o json",
+)
 
 
 def preview(
@@ -20,10 +29,7 @@ def preview(
     cluster_domain: Annotated[str, typer.Option(help="DNS domain of the cluster.")] = "cluster.local",
     output: Annotated[Literal["text", "json"], typer.Option("--output", "-o", help="text or json.")] = "text",
 ) -> None:
-    """Show what the rules in these files would do to the cluster; nothing is written.
-
-    Exits with 1 if something is wrong with a rule, with 2 if a file or the cluster cannot be read.
-    """
+    """Show what the rules in these files would do to the cluster; nothing is written."""
     import asyncio
     import json
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
 
 if TYPE_CHECKING:
@@ -25,10 +26,20 @@ Format = Literal["text", "wide", "json", "yaml"]
 def status(
     *,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Namespace of a control plane; by default all that one may see.")
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Namespace of a control plane; by default all that one may see.",
+            autocompletion=completion.namespaces,
+        ),
     ] = "",
     context: Annotated[
-        list[str] | None, typer.Option(help="Context of the kubeconfig, several times for several; else the current.")
+        list[str] | None,
+        typer.Option(
+            help="Context of the kubeconfig, several times for several; else the current.",
+            autocompletion=completion.contexts,
+        ),
     ] = None,
     all_contexts: Annotated[bool, typer.Option("--all-contexts", help="Every context of the kubeconfig.")] = False,
     kubeconfig: Annotated[
