@@ -111,6 +111,7 @@ async def test_pushes_are_timed_and_refusals_counted(tmp_path: Path) -> None:
             await stream.request(LISTENER, metadata={"POD_IP": "127.79.0.20"})
             await stream.nack(await stream._read(), "no")
             await wait("xds_rejections_total", 1, gateway="egress-green-mesh", type="Listener")
+            await wait("gateway_rejects", 1, gateway="egress-green-mesh")
             told = await scrape()
             listeners = frozenset({("type", "Listener")})
             assert told["isthmus_xds_push_duration_seconds_count", listeners] == 1

@@ -88,8 +88,9 @@ class Gateways:
 
     @property
     def streams(self) -> Mapping[str, int]:
-        """How many streams each gateway that was ever connected has open."""
-        return self._streams
+        """How many streams each gateway has open: those that peers name, and all others that are connected."""
+        named = {name for peer in self._peers for name in (peer.ingress, peer.egress)}
+        return {name: self._streams[name] for name in sorted(named | {*+self._streams})}
 
     def ingresses(self) -> Iterator[Ingress]:
         """All ingress gateways."""

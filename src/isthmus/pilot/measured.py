@@ -205,6 +205,12 @@ MEASURED: tuple[Measured, ...] = (
         lambda observed: _mapped(observed.gateways.streams),
     ),
     _gauge(
+        "gateway_rejects",
+        "1 while a pod of the gateway refuses its configuration, else 0.",
+        "gateway",
+        lambda observed: _mapped({name: bool(observed.gateways.rejection(name)) for name in observed.gateways.streams}),
+    ),
+    _gauge(
         "kube_objects",
         "Objects of the kind that are known.",
         "kind",
