@@ -89,7 +89,7 @@ async def test_failures_are_tried_again_and_logged_once_for_each_reason() -> Non
         "the token is refused",
         "certificate obtained",
     ]
-    assert 360 < world.tries < 1000
+    assert 1800 < world.tries < 4000
 
 
 @virtual

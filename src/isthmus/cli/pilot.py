@@ -32,12 +32,14 @@ def pilot(
     from lightkube.core.exceptions import ConfigError
 
     from isthmus.cli.stopping import until_stopped
+    from isthmus.collector import collect_rarely
     from isthmus.identity import IdentityError, TrustDomain
     from isthmus.kube.errors import KubeError
     from isthmus.logs import configure
     from isthmus.pilot.app import run
     from isthmus.pilot.settings import Settings
 
+    collect_rarely()
     levels = configure(log_level)
     try:
         settings = Settings(

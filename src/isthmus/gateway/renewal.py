@@ -15,7 +15,8 @@ log = structlog.get_logger(__name__)
 
 # The clock is looked at this often: it may be set, or stand still while a laptop sleeps.
 LONGEST_WAIT_S = 30.0
-RETRY = Backoff(first_s=0.2, longest_s=10.0)
+RETRY = Backoff(first_s=0.2, longest_s=2.0)
+"""A gateway without a certificate serves nobody: it is back soon after its control plane is."""
 
 
 def utc_now() -> datetime:

@@ -12,6 +12,7 @@ import structlog
 import uvloop
 import yaml
 
+from isthmus.collector import collect_rarely
 from isthmus.lab.apiserver import Started
 from isthmus.lab.apiserver.errors import DatabaseUnusableError
 from isthmus.lab.cluster import LabCluster
@@ -25,6 +26,7 @@ def serve(folder: ClusterFolder, *, apps_domain: str | None) -> None:
 
     Raises ClusterError if it runs already or its addresses are taken.
     """
+    collect_rarely()
     os.umask(0o077)  # what a cluster stores is its user's alone
     plan = folder.prepare(apps_domain=apps_domain)
     hold = folder.hold()

@@ -16,6 +16,7 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.api.logs import LogSettings
 from isthmus.ca import CertificateService, server_credentials
+from isthmus.collector import set_aside
 from isthmus.discovery import DiscoveryServer, discovery_app
 from isthmus.envoy.message import ORDER
 from isthmus.federation.export_table import ExportChange
@@ -171,6 +172,7 @@ class ControlPlane:
             await self._peers.planned.wait()
             await self._start_servers(tasks)
             self._is_serving = True
+            set_aside()
             log.info("control plane serves", mesh=self._mesh.name, trust_domain=str(self._mesh.trust_domain))
 
     def _parts(self) -> Parts:
