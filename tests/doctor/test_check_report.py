@@ -5,12 +5,9 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 from isthmus.api.check import Check, CheckStep, PeerView
-from isthmus.doctor.check_report import as_json, as_junit, as_text, exit_code
-from isthmus.doctor.checking import Checked
+from isthmus.doctor.checking import Checked, as_json, as_junit, as_text, exit_code
 from isthmus.federation.checks import failed, passed, skipped
-from isthmus.kube import ObjectKey
 
-KEY = ObjectKey("red-mesh-system", "green-mesh")
 STEPS = (
     passed("dns", "10.0.0.1 is an address"),
     failed("tcp", "ConnectionRefused", "egress called 10.0.0.1:8188 <refused>\x00"),
@@ -19,10 +16,10 @@ STEPS = (
 VIEW = PeerView(peer="red-mesh", client_id="spiffe://red/ns/a/sa/b", sources=("10.0.0.9",), exports=2, last_error="503")
 
 
-def checked(*steps: CheckStep, context: str = "", view: PeerView | None = None) -> Checked:
+def checked(*steps: CheckStep, view: PeerView | None = None) -> Checked:
     """What came of a check."""
     answer = Check(nonce="n", time=datetime(2026, 11, 25, tzinfo=UTC), pod="istiod-0", steps=steps, peer_view=view)
-    return Checked(KEY, steps, answer, context)
+    return Checked(namespace="red-mesh-system", peer="green-mesh", steps=steps, check=answer)
 
 
 def test_text() -> None:
@@ -43,8 +40,8 @@ def test_text() -> None:
 
 def test_json() -> None:
     """An object for each link, with the step's fields under their names in the resource."""
-    (link,) = json.loads(as_json([checked(*STEPS, context="red", view=VIEW)]))
-    assert (link["context"], link["namespace"], link["peer"]) == ("red", "red-mesh-system", "green-mesh")
+    (link,) = json.loads(as_json([checked(*STEPS, view=VIEW)]))
+    assert (link["namespace"], link["peer"]) == ("red-mesh-system", "green-mesh")
     assert (link["result"], link["pod"], link["time"]) == ("failed", "istiod-0", "2026-11-25T00:00:00Z")
     assert link["peerView"]["clientID"] == "spiffe://red/ns/a/sa/b"
     assert [step["result"] for step in link["steps"]] == ["passed", "failed", "skipped"]

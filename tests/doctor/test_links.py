@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshControlPlane, ServiceMeshPeer
-from isthmus.doctor.links import LinkLine, Resources, link_lines
-from isthmus.doctor.links_report import Layout, age, as_object, table
+from isthmus.doctor.links import Layout, LinkLine, Resources, as_object, link_lines, table
+from isthmus.doctor.links.report import age
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 PEER = """

@@ -78,6 +78,36 @@ def test_a_way_that_ends(federation: Federation) -> None:
     assert (code, failures(link)) == (0, {})
 
 
+def test_a_link_that_stands_and_carries_nothing(federation: Federation) -> None:
+    """Discovery is well, and the port for services is wrong: what conditions call ready fails for its data path."""
+    federation.red.patch_peer(remote={"servicePort": 9})
+
+    def fails() -> bool:
+        code, link, _ = check(federation.red)
+        found = failures(link)
+        return code == 1 and found == {"data-path": "RequestFailed"} and steps(link)["discovery"]["result"] == "passed"
+
+    eventually(fails, what="only the request fails")
+    federation.red.patch_peer(remote={"servicePort": None})
+
+
+def test_a_status_that_is_watched(federation: Federation) -> None:
+    """What changes is shown, and nothing else."""
+    red = federation.red
+    kubeconfig = str(red.data_dir / red.name / "kubeconfig")
+    command = [str(BIN / "isthmus"), "status", "--watch", "-o", "json", "--kubeconfig", kubeconfig]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["watching"] is True
+        red.patch_peer(remote={"discoveryPort": 9})
+        while (line := json.loads(watching.stdout.readline()))["watching"]:
+            pass
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait() == 0
+    assert (line["peer"], line["ready"]) == (red.peer, False)
+    red.patch_peer(remote={"discoveryPort": None})
+
+
 def test_a_peer_who_expects_somebody_else(federation: Federation) -> None:
     """A wrong clientID there is seen from here: the way is open, and the peer refuses us."""
     federation.green.patch_peer(security={"clientID": "red-mesh.local/ns/red-mesh-system/sa/somebody"})

@@ -62,8 +62,7 @@ def check(
 
     from lightkube.core.exceptions import ConfigError
 
-    from isthmus.doctor.check_report import exit_code
-    from isthmus.doctor.checking import NoPeerError
+    from isthmus.doctor.checking import NoPeerError, exit_code
     from isthmus.doctor.contexts import ContextError
     from isthmus.kube.errors import KubeError
 
@@ -82,27 +81,33 @@ async def _checked(
 ) -> "list[Checked]":
     import asyncio
 
-    from isthmus.doctor.check_report import exit_code
-    from isthmus.doctor.checking import check_peers, find_peers
+    from isthmus.doctor.checking import NoPeerError, check_peers, exit_code, find_peers
     from isthmus.doctor.contexts import connect
+    from isthmus.kube.errors import TryAgain
 
-    deadline = asyncio.get_running_loop().time() + wait_s
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
     async with connect(context, kubeconfig=kubeconfig) as client:
         while True:
-            peers = await find_peers(client, peer, namespace=namespace)
-            found = await check_peers(client, peers)
-            if exit_code(found) == 0 or asyncio.get_running_loop().time() + AGAIN_S > deadline:
-                return found
+            is_last = loop.time() + AGAIN_S > deadline
+            try:
+                found = await check_peers(client, await find_peers(client, peer, namespace=namespace))
+            except (NoPeerError, TryAgain):
+                if is_last:
+                    raise
+            else:
+                if is_last or exit_code(found) == 0:
+                    return found
             await asyncio.sleep(AGAIN_S)
 
 
 def _shown(checked: "list[Checked]", output: str) -> str:
-    from isthmus.doctor import check_report
+    from isthmus.doctor.checking import as_json, as_junit, as_text
 
     match output:
         case "json":
-            return check_report.as_json(checked)
+            return as_json(checked)
         case "junit":
-            return check_report.as_junit(checked)
+            return as_junit(checked)
         case _:
-            return check_report.as_text(checked)
+            return as_text(checked)

@@ -74,8 +74,7 @@ async def _show(
     """Show once, or what is new for as long as it is watched; whether every context could be read."""
     import asyncio
 
-    from isthmus.doctor.links import Resources, link_lines
-    from isthmus.doctor.reading import Unreadable, read_contexts
+    from isthmus.doctor.links import Resources, Unreadable, link_lines, read_contexts
 
     told: set[LinkLine | Unreadable] = set()
     is_first = True
@@ -99,7 +98,7 @@ def _shown(lines: "list[LinkLine]", output: Format, *, contexts: bool, header: b
 
     import yaml
 
-    from isthmus.doctor.links_report import Layout, as_object, table
+    from isthmus.doctor.links import Layout, as_object, table
 
     match output:
         case "json" if watch:

@@ -12,7 +12,8 @@ from isthmus.doctor.peer_logs.entries import Entry, concerns, parse_line, parse_
 from isthmus.doctor.peer_logs.following import Wish
 from isthmus.doctor.peer_logs.order import Order
 from isthmus.doctor.peer_logs.sources import Cluster, LogsError, Source, sources
-from isthmus.doctor.peer_logs.text import as_json, as_text, duration, printable
+from isthmus.doctor.peer_logs.text import as_json, as_text, duration
+from isthmus.doctor.printable import printable
 
 
 def plane(name: str, *, domain: str = "") -> dict[str, Any]:

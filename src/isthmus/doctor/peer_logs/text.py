@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from isthmus.doctor.peer_logs.entries import Entry
+from isthmus.doctor.printable import printable
 
 _LEFT_OUT = frozenset(
     (
@@ -56,11 +57,6 @@ def _words(fields: Mapping[str, Any]) -> Iterator[str]:
     for name, value in fields.items():
         if name not in _LEFT_OUT and value not in ("", None):
             yield f"{name}={value if isinstance(value, str) else json.dumps(value)}"
-
-
-def printable(text: str) -> str:
-    """The text with everything that is not printable escaped."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def as_json(entry: Entry) -> str:

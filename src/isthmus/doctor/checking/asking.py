@@ -8,15 +8,15 @@ Source: docs/adr/0014-checks-are-asked-for-in-the-resource.md.
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from lightkube.types import PatchType
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.api.check import Check, CheckStep
-from isthmus.doctor.silence import Silence
-from isthmus.federation.checks import steps_from_status, steps_of_silence, verdict
+from isthmus.doctor.checking.checked import Checked
+from isthmus.doctor.checking.silence import Silence
+from isthmus.federation.checks import steps_from_status, steps_of_silence
 from isthmus.federation.names import CHECK_ANNOTATION
 from isthmus.kube import Client, ObjectKey, key_of
 from isthmus.kube.errors import Denied, KubeError, translated
@@ -26,21 +26,6 @@ SILENT_AFTER_S: Final = 1.5
 """So long nobody asks why there is no answer yet: a check of a healthy link is over by then."""
 GIVE_UP_AFTER_S: Final = 20.0
 """Longer than a check lasts whose every step takes all the time that it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What came of checking one link; ``check`` is None if no control plane has answered."""
-
-    key: ObjectKey
-    steps: tuple[CheckStep, ...]
-    check: Check | None = None
-    context: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """``passed``, ``failed`` or ``unproved``."""
-        return verdict(self.steps)
 
 
 class NoPeerError(Exception):
@@ -91,11 +76,12 @@ async def check(client: Client, peer: ServiceMeshPeer) -> Checked:
     try:
         await _ask(client, key, nonce)
     except Denied:
-        return Checked(key, _from_status(peer, f"you may not patch ServiceMeshPeer {key}, so nothing was tried"))
+        steps = _from_status(peer, f"you may not patch ServiceMeshPeer {key}, so nothing was tried")
+        return Checked(namespace=key.namespace, peer=key.name, steps=steps)
     found = await _answer(client, key, nonce)
-    if isinstance(found, Check):
-        return Checked(key, found.steps, found)
-    return Checked(key, found)
+    answer = found if isinstance(found, Check) else None
+    steps = found.steps if isinstance(found, Check) else found
+    return Checked(namespace=key.namespace, peer=key.name, steps=steps, check=answer)
 
 
 async def _list(client: Client, namespace: str) -> list[ServiceMeshPeer]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from isthmus.doctor.check_report import printable
-from isthmus.doctor.links import LinkLine
+from isthmus.doctor.links.lines import LinkLine
+from isthmus.doctor.printable import printable
 
 
 def as_object(line: LinkLine) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import msgspec
 
 from isthmus.api.check import CheckStep, PeerView
-from isthmus.doctor.checking import Checked
+from isthmus.doctor.checking.checked import Checked
+from isthmus.doctor.printable import printable
 
 MARKS: Final = {"passed": "✔", "failed": "✘", "skipped": "–"}  # noqa: RUF001  (no minus: a dash)
 EXITS: Final = {"passed": 0, "failed": 1, "unproved": 3}
@@ -55,11 +56,6 @@ def _lines(checked: Checked) -> Iterator[str]:
         yield f"  the peer's view: {_view(checked.check.peer_view)}"
 
 
-def printable(line: str) -> str:
-    """The line without what a terminal would take for more than text: some of it comes from the peer."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
-
-
 def _said(step: CheckStep) -> str:
     return f"{step.cause}: {step.message}" if step.cause else step.message
 
@@ -77,16 +73,14 @@ def _view(view: PeerView) -> str:
 
 
 def _where(checked: Checked) -> str:
-    context = f"{checked.context}: " if checked.context else ""
-    return f"{context}{checked.key}"
+    return f"{checked.namespace}/{checked.peer}"
 
 
 def _object(checked: Checked) -> dict[str, Any]:
     answered: dict[str, Any] = {} if checked.check is None else msgspec.to_builtins(checked.check)
     return {
-        "context": checked.context,
-        "namespace": checked.key.namespace,
-        "peer": checked.key.name,
+        "namespace": checked.namespace,
+        "peer": checked.peer,
         "result": checked.verdict,
         **{key: answered[key] for key in ("time", "pod", "peerView") if key in answered},
         "steps": [msgspec.to_builtins(step) for step in checked.steps],
@@ -107,7 +101,7 @@ def _suite(root: Element, checked: Checked) -> None:
     if checked.check is not None:
         suite.set("timestamp", checked.check.time.strftime("%Y-%m-%dT%H:%M:%S"))
     for step in checked.steps:
-        _case(suite, step, f"isthmus.check.{checked.key.namespace}.{checked.key.name}")
+        _case(suite, step, f"isthmus.check.{checked.namespace}.{checked.peer}")
 
 
 def _case(suite: Element, step: CheckStep, classname: str) -> None:

@@ -7,13 +7,12 @@ the condition Ready. Source: docs/reference.md §3.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshControlPlane, ServiceMeshPeer
-from isthmus.api.meta import condition
+from isthmus.api.meta import Envelope, condition
 from isthmus.api.peer import DiscoveryStatus, PodDiscoveryStatus
 from isthmus.federation.causes import ACCEPTED, BY_REASON, READY
-from isthmus.kube import ObjectKey, key_of
 
 DIRECTIONS: Final = {
     (True, True): "both ways",
@@ -65,24 +64,31 @@ class LinkLine:
         return DIRECTIONS[self.is_watching, self.is_watched] if self.peer else ""
 
 
+class _Key(NamedTuple):
+    """Which object of a kind."""
+
+    namespace: str
+    name: str
+
+
 def link_lines(found: Resources) -> tuple[LinkLine, ...]:
     """A line for each peer, and for each mesh without any, in the order of namespaces and names."""
-    meshes = {key_of(each).namespace: key_of(each).name for each in found.meshes}
-    exports = {key_of(each): each for each in found.exports}
-    imports = {key_of(each): each for each in found.imports}
-    lines = [_line(found.context, meshes, peer, exports, imports) for peer in sorted(found.peers, key=key_of)]
+    meshes = {_key(each).namespace: _key(each).name for each in found.meshes}
+    exports = {_key(each): each for each in found.exports}
+    imports = {_key(each): each for each in found.imports}
+    lines = [_line(found.context, meshes, peer, exports, imports) for peer in sorted(found.peers, key=_key)]
     lonely = meshes.keys() - {line.namespace for line in lines}
     lines.extend(_lonely(found, namespace) for namespace in lonely)
     return tuple(sorted(lines, key=lambda line: (line.namespace, line.peer)))
 
 
 def _lonely(found: Resources, namespace: str) -> LinkLine:
-    mesh = next(each for each in found.meshes if key_of(each).namespace == namespace)
+    mesh = next(each for each in found.meshes if _key(each).namespace == namespace)
     ready = condition(mesh.status.conditions if mesh.status else (), READY)
     return LinkLine(
         context=found.context,
         namespace=namespace,
-        mesh=key_of(mesh).name,
+        mesh=_key(mesh).name,
         is_ready=None if ready is None else ready.status == "True",
         reason="NoPeer",
         why="it has no ServiceMeshPeer",
@@ -93,10 +99,10 @@ def _line(
     context: str,
     meshes: Mapping[str, str],
     peer: ServiceMeshPeer,
-    exports: Mapping[ObjectKey, ExportedServiceSet],
-    imports: Mapping[ObjectKey, ImportedServiceSet],
+    exports: Mapping[_Key, ExportedServiceSet],
+    imports: Mapping[_Key, ImportedServiceSet],
 ) -> LinkLine:
-    key = key_of(peer)
+    key = _key(peer)
     exported, imported = exports.get(key), imports.get(key)
     offered = (imported.status.imported_services if imported and imported.status else None) or ()
     pods = _pods(peer)
@@ -145,3 +151,7 @@ def _reason(peer: ServiceMeshPeer, pods: Iterable[PodDiscoveryStatus]) -> tuple[
 def _in_words(reason: str, message: str) -> str:
     cause = BY_REASON.get(reason)
     return cause.meaning.rstrip(".") if cause is not None else message
+
+
+def _key(resource: Envelope) -> _Key:
+    return _Key(resource.metadata.namespace or "", resource.metadata.name or "")

@@ -10,7 +10,7 @@ from lightkube.core.exceptions import ConfigError
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshControlPlane, ServiceMeshPeer
 from isthmus.doctor.contexts import ContextError, connect
-from isthmus.doctor.links import Resources
+from isthmus.doctor.links.lines import Resources
 from isthmus.kube import Client
 from isthmus.kube.errors import Denied, KubeError, NotFound, translated
 
