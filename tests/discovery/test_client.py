@@ -68,6 +68,26 @@ def _names(client: PeerClient) -> list[str]:
     return sorted(known.name for known in client.known)
 
 
+@pytest.mark.parametrize(
+    ("headers", "ends"),
+    [
+        pytest.param(("isthmus-peer-certificate-ends: 1900000000",), 1_900_000_000.0, id="told"),
+        pytest.param((), None, id="not told"),
+        pytest.param(("isthmus-peer-certificate-ends: -",), None, id="not known to the gateway"),
+        pytest.param(("isthmus-peer-certificate-ends: nan",), None, id="no time"),
+    ],
+)
+async def test_the_end_of_the_peers_certificate(mesh: Mesh, headers: tuple[str, ...], ends: float | None) -> None:
+    """What our gateway tells with the watch is known of the client."""
+    told = Told()
+    script = {"/v1/watch": [head(*headers), HANG], "/v1/services/": [answered_list(service("ratings"))]}
+    async with ScriptedPeer(script).listening(mesh.serves(EGRESS)) as peer, _following(mesh, peer.port, told) as client:
+        await eventually(lambda: "list" in told.events)
+        assert client.certificate_ends == ends
+        assert told.tally.lists_received == told.tally.connects == 1
+        assert told.tally.bytes_received > 100
+
+
 class TestWithAnIsthmus:
     """The peer is our own server."""
 

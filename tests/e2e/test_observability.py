@@ -4,6 +4,7 @@ formats that change under way."""
 import base64
 import json
 import re
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,9 @@ def test_a_healthy_link_raises_no_alarm(federation: Federation) -> None:
         assert told["isthmus_link_watch_up", peer] == told["isthmus_link_remotes", peer] == 1
         assert told["isthmus_leader", frozenset()] == 1
         assert {value for (name, _), value in told.items() if name == "isthmus_gateway_rejects"} == {0}
+        ends = "isthmus_certificate_expiry_timestamp_seconds"
+        (of_peer,) = [value for (name, of), value in told.items() if name == ends and ("kind", "peer") in of]
+        assert 0 < of_peer - time.time() <= 24 * 3600
         assert {value for (name, _), value in told.items() if name == "isthmus_kube_watch_up"} == {1}
 
 

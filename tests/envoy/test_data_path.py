@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import re
 import ssl
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from tests.envoy.conftest import Mesh, Proxy, running
 
 from isthmus.envoy import cluster, egress, endpoint, ingress, message, secret, tls
-from isthmus.federation.names import parse_sni
+from isthmus.federation.names import CERTIFICATE_HEADER, parse_sni
 from isthmus.federation.plan import (
     AdmittedPeer,
     ControlPlane,
@@ -280,7 +282,7 @@ async def test_refused_handshake_is_one_line_with_its_cause(federation: Federati
 
 
 async def echo_pilot(mesh: Mesh, folder: Path) -> asyncio.Server:
-    """Stands for the pilot: tells which path it was asked, over mutual TLS."""
+    """Stands for the pilot: tells which path it was asked, and lies about its gateway's certificate; mutual TLS."""
     context = client_context(mesh, "istiod", folder)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(folder / f"{mesh.domain}-istiod.pem")
@@ -289,7 +291,8 @@ async def echo_pilot(mesh: Mesh, folder: Path) -> asyncio.Server:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         path = head.split()[1]
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(path), path))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n" % len(path))
+        writer.write(f"{CERTIFICATE_HEADER}: 99999999999\r\n\r\n".encode() + path)
         await writer.drain()
         writer.close()
 
@@ -326,6 +329,20 @@ async def test_discovery_crosses_two_gateways(federation: Federation, folder: Pa
         assert (await discover(pilot, EGRESS, "/v1/watch", **{**right_headers(federation), "remote": "43"}))[0] == 404
         assert (await discover(pilot, EGRESS, "/v1/services", **right_headers(federation)))[0] == 404
         assert (await discover(pilot, EGRESS, "/debug", **right_headers(federation)))[0] == 404
+
+
+async def test_the_end_of_the_peers_certificate_is_told(federation: Federation, folder: Path) -> None:
+    """The egress gateway adds to each answer when the certificate ends that it was shown, whatever the peer says."""
+    await wait_served()
+    pilot = client_context(federation.red, "istiod", folder)
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in right_headers(federation).items())
+    async with await echo_pilot(federation.green, folder):
+        reader, writer = await asyncio.open_connection(EGRESS, 8188, ssl=pilot, server_hostname="anything.example")
+        writer.write(f"GET /v1/watch HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n".encode())
+        head = (await reader.read()).partition(b"\r\n\r\n")[0].decode()
+        writer.close()
+    (told,) = re.findall(rf"^{CERTIFICATE_HEADER}: (\d+)\r?$", head, re.MULTILINE)
+    assert 0 < int(told) - time.time() <= 3600
 
 
 async def test_discovery_is_for_the_named_identity_only(federation: Federation, folder: Path) -> None:

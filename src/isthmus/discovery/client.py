@@ -49,6 +49,14 @@ class PeerClient:
         """How often what the peer told did not match its own checksum, since this client was made."""
         return self._view.mismatches
 
+    @property
+    def certificate_ends(self) -> float | None:
+        """When the certificate ends that the peer had when the watch was opened last, in seconds since 1970.
+
+        None if our gateway has not told. The peer has most likely renewed it before.
+        """
+        return self._report.certificate_ends
+
     def nudge(self) -> None:
         """Connect now instead of waiting for the next attempt, because something says that it may succeed."""
         if not self.is_connected:

@@ -12,7 +12,7 @@ from isthmus.discovery.errors import LinkError
 from isthmus.discovery.exchange import Answer, Route, call
 from isthmus.discovery.lines import LineSplitter
 from isthmus.discovery.report import LinkReport
-from isthmus.discovery.times import TIME_HEADER, clock_offset_s
+from isthmus.discovery.times import TIME_HEADER, clock_offset_s, moment_of
 from isthmus.discovery.watch import HEARTBEAT_HEADER
 from isthmus.federation.messages import (
     MAX_EVENT_BYTES,
@@ -21,6 +21,7 @@ from isthmus.federation.messages import (
     parse_service_list,
     parse_watch_event,
 )
+from isthmus.federation.names import CERTIFICATE_HEADER
 from isthmus.federation.peer_view import Action, Disconnect, FetchList, PeerView
 
 LIST_TIMEOUT_S: Final = 30.0
@@ -43,6 +44,7 @@ class Link:
     async def follow(self) -> NoReturn:
         """Follow the peer until the watch ends; raises LinkError, always, with the reason."""
         heartbeat_s = _heartbeat_s(self._watch)
+        self._report.certificate_ends = moment_of(self._watch.header(CERTIFICATE_HEADER))
         self._report.connected(heartbeat_s, clock_offset_s(self._watch.header(TIME_HEADER), now=time.time()))
         self._carry_out(self._view.connected(_now(), heartbeat_s=heartbeat_s))
         reason = await self._follow_until_error()

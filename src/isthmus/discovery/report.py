@@ -53,6 +53,8 @@ class LinkReport:
         self._news: News[str] = News()
         self._is_doubt_told = False
         self._is_list_asked = False
+        self.certificate_ends: float | None = None
+        """When the certificate ends that the peer has shown for the last watch that stood; None if it is not known."""
 
     def connected(self, heartbeat_s: float | None, clock_offset_s: float | None) -> None:
         """The watch is open; ``heartbeat_s`` is None for a peer that promises none."""

@@ -18,7 +18,7 @@ from isthmus.envoy.http import connection_manager, discovery_route, exact_header
 from isthmus.envoy.ingress import HANDSHAKE_TIMEOUT, TLS_INSPECTOR, admit_only
 from isthmus.envoy.message import packed, seconds, socket_address
 from isthmus.envoy.tcp import KEEPALIVE, cluster_named, on_demand_proxy
-from isthmus.federation.names import VERSION_HEADER
+from isthmus.federation.names import CERTIFICATE_HEADER, VERSION_HEADER
 from isthmus.federation.plan import DISCOVERY_PORT, EgressPlan, ImportedPort, RemotePeer
 from isthmus.federation.ports import FIRST_PORT
 
@@ -144,21 +144,30 @@ _TRY_NEXT_ADDRESS = {
 }
 
 
+_PEER_CERTIFICATE = {
+    "header": {"key": CERTIFICATE_HEADER, "value": "%UPSTREAM_PEER_CERT_V_END(%s)%"},
+    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+}
+
+
 def _routes(peers: tuple[RemotePeer, ...]) -> list[dict[str, Any]]:
     """The paths of discovery, told apart by the headers; a call with any other value of them gets 404."""
     return [
-        discovery_route(
-            path=path,
-            peer=peer.name,
-            cluster=discovery_cluster_name(peer),
-            headers=[
-                exact_header("discovery-service", peer.discovery_name),
-                exact_header("remote", str(peer.remote_checksum)),
-                exact_header(VERSION_HEADER, peer.version),
-            ],
-            host_rewrite_literal=peer.discovery_name,
-            retry_policy=_TRY_NEXT_ADDRESS,
-        )
+        {
+            **discovery_route(
+                path=path,
+                peer=peer.name,
+                cluster=discovery_cluster_name(peer),
+                headers=[
+                    exact_header("discovery-service", peer.discovery_name),
+                    exact_header("remote", str(peer.remote_checksum)),
+                    exact_header(VERSION_HEADER, peer.version),
+                ],
+                host_rewrite_literal=peer.discovery_name,
+                retry_policy=_TRY_NEXT_ADDRESS,
+            ),
+            "response_headers_to_add": [_PEER_CERTIFICATE],
+        }
         for peer in sorted(peers, key=lambda peer: peer.name)
         for path in ("/v1/watch", "/v1/services/", "/v1/peer", "/v1/trustbundle")
     ]

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 VERSION_HEADER = "isthmus-peer-version"
 """Header of discovery calls on their way to our own egress gateway: ``RemotePeer.version``. It ends there."""
 
+CERTIFICATE_HEADER = "isthmus-peer-certificate-ends"
+"""Header of answers to discovery calls from our own egress gateway: when the certificate ends that the peer has shown
+to it, in seconds since 1970. What a peer says under that name is replaced."""
+
 CHECK_ANNOTATION = "isthmus.io/check"
 """On a ServiceMeshPeer: asks the control plane to check the link; its value comes back with the answer."""
 

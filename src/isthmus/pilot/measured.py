@@ -4,6 +4,7 @@ Functions of the live parts: they read, count and give numbers, and keep none. E
 one series for a peer, a gateway, a kind or a queue, never for a service. docs/observability.md describes each.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,6 +113,9 @@ def _certificates(observed: Observed) -> Iterator[Sample]:
     for peer, link in observed.links.items():
         roots = link.config.remote.bundle.roots if link.config is not None else ()
         yield from (expiry("peer_root", peer, root) for root in roots)
+        seen = link.client.certificate_ends if link.client is not None else None
+        if seen is not None and seen > time.time():  # else the peer has another by now, that we have not seen
+            yield ("peer", peer, ""), seen
 
 
 def _imports(observed: Observed) -> Iterator[Sample]:
@@ -194,7 +198,7 @@ MEASURED: tuple[Measured, ...] = (
     _gauge("imported_services", "Services that are imported from the peer, by state.", "peer state", _imports),
     _gauge(
         "certificate_expiry_timestamp_seconds",
-        "When a certificate ends: ca, root (of this mesh), pilot (its own), peer_root.",
+        "When a certificate ends: ca, root (of this mesh), pilot (its own), peer_root, peer (as last seen).",
         "kind peer fingerprint",
         _certificates,
     ),
