@@ -32,6 +32,13 @@ def client_context(svid: X509Svid, *, server_roots: TrustBundle) -> ssl.SSLConte
     return _mutual(context, svid, server_roots)
 
 
+def anonymous_context(*, server_roots: TrustBundle) -> ssl.SSLContext:
+    """TLS for a client without a certificate; the caller checks who the server is with ``peer_identity``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    return _verifying(context, server_roots)
+
+
 def unverifying_context(svid: X509Svid, *, alpn: Sequence[str]) -> ssl.SSLContext:
     """TLS for a client with the certificate ``svid`` that wants to see any server's certificate, good or not.
 
@@ -95,10 +102,15 @@ class ReplaceableContext:
 
 
 def _mutual(context: ssl.SSLContext, svid: X509Svid, roots: TrustBundle) -> ssl.SSLContext:
+    _verifying(context, roots)
+    _present(context, svid)
+    return context
+
+
+def _verifying(context: ssl.SSLContext, roots: TrustBundle) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # Envoy's upstream connections end at 1.2 unless told otherwise
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=roots.pem().decode("ascii"))
-    _present(context, svid)
     return context
 
 

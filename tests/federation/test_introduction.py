@@ -13,6 +13,7 @@ def test_an_introduction_becomes_a_peer() -> None:
     """The resource says all that the introduction says, under the name that we give the peer."""
     GREEN.check()
     made = GREEN.peer(name="green-mesh", namespace="red-mesh-system", ingress="in", egress="out")
+    assert made.metadata.labels == {"isthmus.io/link": "green-mesh"}
     assert msgspec.to_builtins(made.spec) == {
         "remote": {"addresses": ("ingress-red-mesh.green-mesh-system.apps.green.test",), "discoveryPort": 8188}
         | {"servicePort": 15443},

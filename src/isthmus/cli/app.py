@@ -10,6 +10,7 @@ from isthmus.cli.demo import EPILOG as DEMO_EPILOG
 from isthmus.cli.demo import demo
 from isthmus.cli.gateway import EPILOG as GATEWAY_EPILOG
 from isthmus.cli.gateway import gateway
+from isthmus.cli.invite import INVITE_EPILOG, JOIN_EPILOG, invite, join
 from isthmus.cli.lab import app as lab
 from isthmus.cli.link import LINK_EPILOG, UNLINK_EPILOG, link, unlink
 from isthmus.cli.lint import LINT_EPILOG, lint
@@ -41,6 +42,8 @@ app.command("check", epilog=CHECK_EPILOG)(check)
 app.command("crds", epilog=CRDS_EPILOG)(crds)
 app.command("demo", epilog=DEMO_EPILOG)(demo)
 app.command("gateway", epilog=GATEWAY_EPILOG)(gateway)
+app.command("invite", epilog=INVITE_EPILOG)(invite)
+app.command("join", epilog=JOIN_EPILOG)(join)
 app.command("link", epilog=LINK_EPILOG)(link)
 app.command("lint", epilog=LINT_EPILOG)(lint)
 app.command("logs", epilog=LOGS_EPILOG)(logs)

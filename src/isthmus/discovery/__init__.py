@@ -8,6 +8,7 @@ from isthmus.discovery.app import discovery_app
 from isthmus.discovery.bundle_document import encode_trust_bundle, parse_trust_bundle
 from isthmus.discovery.client import PeerClient
 from isthmus.discovery.enroller import Application, Enroller
+from isthmus.discovery.enrolling import ask as ask_inviter
 from isthmus.discovery.errors import (
     DiscoveryError,
     EnrolmentUnavailableError,
@@ -15,6 +16,7 @@ from isthmus.discovery.errors import (
     LinkError,
     RefusedError,
     UnknownPeerError,
+    UnsentError,
 )
 from isthmus.discovery.exchange import Route
 from isthmus.discovery.exporter import ExportedLink, Exporter
@@ -40,6 +42,8 @@ __all__ = [
     "Route",
     "Tally",
     "UnknownPeerError",
+    "UnsentError",
+    "ask_inviter",
     "discovery_app",
     "encode_trust_bundle",
     "parse_trust_bundle",

@@ -2,7 +2,8 @@
 
 DiscoveryError
 ├── LinkError            a call to a peer did not succeed: what is known stays, try again later
-│   └── OwnGatewayError      it has not even left the mesh: our own egress gateway cannot be called
+│   ├── OwnGatewayError      it has not even left the mesh: our own egress gateway cannot be called
+│   └── UnsentError          … and nothing of it has left us
 ├── RefusedError         a call of a peer is not answered
 │   ├── UnknownPeerError     nobody here knows a peer of that name
 │   └── ForbiddenError       the caller may not speak for that peer
@@ -20,6 +21,10 @@ class LinkError(DiscoveryError):
 
 class OwnGatewayError(LinkError):
     """Our own egress gateway does not answer, or is not who it should be: nothing is said of the peer."""
+
+
+class UnsentError(LinkError):
+    """There was no connection to who should have been called, so that nothing was sent."""
 
 
 class RefusedError(DiscoveryError):

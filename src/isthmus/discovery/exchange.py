@@ -7,6 +7,7 @@ the protocol; here is only what moves its bytes. Source: docs/protocol.md §1 (p
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from typing import Final
 
 import h11
 
-from isthmus.discovery.errors import LinkError, OwnGatewayError
+from isthmus.discovery.errors import LinkError, OwnGatewayError, UnsentError
 from isthmus.federation.names import VERSION_HEADER
 from isthmus.federation.plan import Endpoint
 from isthmus.identity import InvalidCertificateError, SpiffeId
@@ -156,7 +157,7 @@ async def open_stream(
 
     ``where`` names the other end in messages, ``expected`` are the identities of which one must answer, ``server_name``
     is the SNI to ask for.
-    Raises LinkError.
+    Raises UnsentError.
     """
     local = None if local_address is None else (local_address, 0)
     try:
@@ -165,18 +166,18 @@ async def open_stream(
                 endpoint.host, endpoint.port, ssl=context, local_addr=local, server_hostname=server_name
             )
     except TimeoutError as error:
-        raise LinkError(f"no connection to {where} within {CONNECT_TIMEOUT_S:g} s") from error
+        raise UnsentError(f"no connection to {where} within {CONNECT_TIMEOUT_S:g} s") from error
     except OSError as error:
-        raise LinkError(f"no connection to {where}: {_cause(error)}") from error
+        raise UnsentError(f"no connection to {where}: {_cause(error)}") from error
     stream = Stream(reader, writer, where)
     try:
         identity = peer_identity(writer.get_extra_info("ssl_object"))
     except InvalidCertificateError as error:
         stream.abort()
-        raise LinkError(f"{where} cannot prove who it is: {error}") from error
+        raise UnsentError(f"{where} cannot prove who it is: {error}") from error
     if identity not in expected:
         stream.abort()
-        raise LinkError(f"{where} is {identity}, expected {' or '.join(map(str, expected))}")
+        raise UnsentError(f"{where} is {identity}, expected {' or '.join(map(str, expected))}")
     return stream
 
 
@@ -243,6 +244,8 @@ def _cause(error: OSError) -> str:
             return f"its certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():
             return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        case socket.gaierror():
+            return f"its name cannot be resolved: {error.strerror}".lower()
         case _ if error.errno:
             return os.strerror(error.errno).lower()  # asyncio's own text names the address once more instead
         case _:

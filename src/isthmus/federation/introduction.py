@@ -6,10 +6,11 @@ An invitation carries the inviter's introduction, an enrolment the joiner's. Bot
 
 import ipaddress
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import ConfigMap
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.api.meta import DNS_LABEL
@@ -23,11 +24,14 @@ from isthmus.api.peer import (
     PeerSecurity,
     PeerSpec,
 )
+from isthmus.federation.marks import DIGEST, LABEL, digest
 from isthmus.identity import IdentityError, SpiffeId, TrustBundle, TrustDomain
 
 MAX_ROOT_LENGTH: Final = 24 * 1024
 """Longest PEM text of roots: a dozen certificates, and no more than a token can carry."""
 MAX_ADDRESSES: Final = 16
+
+ROOT_KEY: Final = "root-cert.pem"
 
 _NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?")
 _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -74,20 +78,30 @@ class Introduction(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
 
     def peer(self, *, name: str, namespace: str, ingress: str, egress: str) -> ServiceMeshPeer:
         """The resource by which this mesh becomes the peer ``name`` of the mesh in ``namespace``."""
-        return ServiceMeshPeer(
-            metadata=ObjectMeta(name=name, namespace=namespace),
-            spec=PeerSpec(
-                remote=PeerRemote(
-                    addresses=self.addresses, discovery_port=self.discovery_port, service_port=self.service_port
-                ),
-                gateways=PeerGateways(ingress=GatewayName(name=ingress), egress=GatewayName(name=egress)),
-                security=PeerSecurity(
-                    trust_domain=self.trust_domain,
-                    client_id=self.client_id,
-                    certificate_chain=CertificateChain(name=root_config_map(name)),
-                ),
+        spec = PeerSpec(
+            remote=PeerRemote(
+                addresses=self.addresses, discovery_port=self.discovery_port, service_port=self.service_port
+            ),
+            gateways=PeerGateways(ingress=GatewayName(name=ingress), egress=GatewayName(name=egress)),
+            security=PeerSecurity(
+                trust_domain=self.trust_domain,
+                client_id=self.client_id,
+                certificate_chain=CertificateChain(name=root_config_map(name)),
             ),
         )
+        content: dict[str, Any] = msgspec.to_builtins(spec)
+        content["security"]["certificateChain"]["kind"] = "ConfigMap"  # which is how the API server stores the default
+        return ServiceMeshPeer(metadata=_marked(name, namespace, peer=name, content={"spec": content}), spec=spec)
+
+    def roots(self, *, name: str, namespace: str) -> ConfigMap:
+        """The ConfigMap with the roots that this peer is trusted by."""
+        data = {ROOT_KEY: self.root}
+        metadata = _marked(root_config_map(name), namespace, peer=name, content={"data": data})
+        return ConfigMap(metadata=metadata, data=data)
+
+
+def _marked(name: str, namespace: str, *, peer: str, content: dict[str, Any]) -> ObjectMeta:
+    return ObjectMeta(name=name, namespace=namespace, labels={LABEL: peer}, annotations={DIGEST: digest(content)})
 
 
 def root_config_map(peer: str) -> str:

@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Final, Self
@@ -19,6 +20,10 @@ from isthmus.api.meta import DNS_LABEL
 from isthmus.federation.introduction import MAX_ADDRESSES, Introduction, InvalidIntroductionError, spelling_problem
 from isthmus.identity import CLOCK_SKEW, IdentityError, SpiffeId
 
+LABEL: Final = "isthmus.io/invitation"
+"""Label of the inviter's Secret; its value is the mesh that is invited."""
+CONTENT_KEY: Final = "invitation.json"
+"""The key of that Secret: an ``enrolment.OpenInvitation``."""
 PREFIX: Final = "isthmus1."
 SECRET_BYTES: Final = 32
 ID_BYTES: Final = 16
@@ -134,17 +139,17 @@ def enrolment_name(mesh: str, namespace: str) -> str:
     return f"enrol.{namespace}.svc.{mesh}.local"
 
 
-def joining_problem(invitation: Invitation, *, mesh: str, trust_domain: str, now: datetime) -> str | None:
-    """Why ``mesh`` must not join by this invitation, as far as it can tell by itself; None if it may try."""
+def joining_problem(invitation: Invitation, *, mesh: str, trust_domains: Collection[str], now: datetime) -> str | None:
+    """Why ``mesh``, of these trust domains, must not join, as far as it can tell by itself; None if it may try."""
     inviter = invitation.inviter
     if inviter.mesh == mesh:
         return f"it is a token of {mesh} itself: give it to the administrator of {invitation.peer}"
     if invitation.peer != mesh:
         return f"it invites {invitation.peer}, not {mesh}: ask {inviter.mesh} for a token for {mesh}"
-    if inviter.trust_domain == trust_domain:
+    if inviter.trust_domain in trust_domains:
         return (
-            f"{inviter.mesh} has the trust domain {trust_domain} too, so neither could tell the other's identities "
-            "from its own: set spec.security.trust.domain of one ServiceMeshControlPlane"
+            f"{inviter.mesh} has the trust domain {inviter.trust_domain} too, so neither could tell the other's "
+            "identities from its own: set spec.security.trust.domain of one ServiceMeshControlPlane"
         )
     if now > invitation.expires_at + CLOCK_SKEW:
         return f"it expired at {invitation.expires_at:%Y-%m-%dT%H:%M:%SZ}: ask {inviter.mesh} for another one"

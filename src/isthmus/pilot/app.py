@@ -100,9 +100,7 @@ class ControlPlane:
         tables = self._exporting.tables
         self._gateways = Gateways(self._mesh, settings.host, exports=tables, endpoints=self._endpoints)
         self._invitations = Invitations(client, self._cluster.invitations, changed=self._gateways.invite)
-        self._enrolments = Enrolments(
-            client, self._cluster, self._mesh, self._invitations, aliases=settings.trust_domain_aliases
-        )
+        self._enrolments = Enrolments(client, self._cluster, self._mesh, self._invitations)
         self._leadership = Leadership(client, namespace=settings.namespace, pod=settings.pod_name)
         self._callers = Callers(changed=self._gateway_changed, now=time.monotonic)
         facts = FactFinder(

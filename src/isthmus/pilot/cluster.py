@@ -13,6 +13,7 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.api import ServiceMeshMemberRoll, ServiceMeshPeer
 from isthmus.api.followed import FollowedExports, FollowedImports
+from isthmus.federation.invitation import LABEL
 from isthmus.federation.messages import Health
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
@@ -20,8 +21,6 @@ from isthmus.kube import Client, Index, ObjectKey, Reflector, Selection, Store
 from isthmus.pilot.services import health, local_service, ready_endpoints
 
 SERVICE_NAME = "kubernetes.io/service-name"
-INVITATION = "isthmus.io/invitation"
-"""Label of a Secret that is an invitation, the only ones that are followed; its value is the mesh that is invited."""
 
 
 class Cluster:
@@ -65,7 +64,7 @@ class Cluster:
             Reflector(client, FollowedExports, self.exports, selection=own),
             Reflector(client, FollowedImports, self.imports, selection=own),
             Reflector(client, ServiceMeshMemberRoll, self.member_rolls, selection=own),
-            Reflector(client, Secret, self.invitations, selection=Selection(namespace=namespace, labels=INVITATION)),
+            Reflector(client, Secret, self.invitations, selection=Selection(namespace=namespace, labels=LABEL)),
         ]
 
     async def run(self) -> None:

@@ -5,26 +5,25 @@ the message says after that. Every refusal is one line in the log, without anyth
 """
 
 import base64
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
 from datetime import UTC, datetime
 
 import msgspec
 import structlog
-from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Secret
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.discovery import Application, EnrolmentUnavailableError
 from isthmus.federation.enrolment import Answer, OpenInvitation, Refusal, Surroundings, Welcome, judge
-from isthmus.federation.introduction import Introduction, root_config_map
-from isthmus.federation.peer import ROOT_KEY, Mesh
-from isthmus.identity import TrustDomain
+from isthmus.federation.introduction import ROOT_KEY, Introduction
+from isthmus.federation.invitation import CONTENT_KEY
+from isthmus.federation.peer import Mesh
 from isthmus.kube import Client, key_of
 from isthmus.kube.errors import AlreadyExists, KubeError, translated
 from isthmus.pilot.cluster import Cluster
-from isthmus.pilot.invitations import KEY, Invitations
+from isthmus.pilot.invitations import Invitations
 
 log = structlog.get_logger(__name__)
 
@@ -39,15 +38,13 @@ class Enrolments:
         mesh: Mesh,
         invitations: Invitations,
         *,
-        aliases: Collection[TrustDomain] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``aliases`` are further trust domains of our own mesh, which no peer may have."""
+        """``now`` is the clock by which invitations expire."""
         self._client = client
         self._cluster = cluster
         self._mesh = mesh
         self._invitations = invitations
-        self._trust_domains = (mesh.trust_domain, *aliases)
         self._now = now
 
     async def enrol(self, application: Application) -> Answer:
@@ -78,7 +75,7 @@ class Enrolments:
         domains = {each.metadata.name or "": each.spec.security.trust_domain for each in cluster.peers.values()}
         return Surroundings(
             mesh=self._mesh.name,
-            trust_domains=self._trust_domains,
+            trust_domains=self._mesh.trust_domains,
             peers=unread | domains,
             roots={key_of(each).name: (each.data or {}).get(ROOT_KEY, "") for each in cluster.config_maps.values()},
         )
@@ -100,17 +97,14 @@ class Enrolments:
     async def _keep(self, invitation: OpenInvitation, secret: Secret) -> Secret:
         """Store what became of the invitation; fails if anyone has changed the Secret since it was read."""
         changed = deepcopy(secret)
-        changed.data = {KEY: base64.b64encode(msgspec.json.encode(invitation)).decode("ascii")}
+        changed.data = {CONTENT_KEY: base64.b64encode(msgspec.json.encode(invitation)).decode("ascii")}
         with translated(f"update the invitation of {invitation.peer}"):
             return await self._client.api.replace(changed)
 
     async def _make_peer(self, joiner: Introduction, invitation: OpenInvitation) -> None:
         name, namespace = invitation.peer, self._mesh.namespace
-        config_map = ConfigMap(
-            metadata=ObjectMeta(name=root_config_map(name), namespace=namespace), data={ROOT_KEY: joiner.root}
-        )
         peer = joiner.peer(name=name, namespace=namespace, ingress=invitation.ingress, egress=invitation.egress)
-        await self._create(config_map)
+        await self._create(joiner.roots(name=name, namespace=namespace))
         await self._create(peer)
 
     async def _create(self, made: ConfigMap | ServiceMeshPeer) -> None:

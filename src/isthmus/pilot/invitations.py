@@ -16,6 +16,7 @@ import structlog
 from lightkube.resources.core_v1 import Secret
 
 from isthmus.federation.enrolment import MalformedEnrolmentError, OpenInvitation, parse_invitation
+from isthmus.federation.invitation import CONTENT_KEY
 from isthmus.identity import CLOCK_SKEW
 from isthmus.kube import Change, Client, ObjectKey, Store
 from isthmus.kube.errors import KubeError, NotFound, translated
@@ -23,7 +24,6 @@ from isthmus.news import News
 
 log = structlog.get_logger(__name__)
 
-KEY = "invitation.json"
 RETRY_S = 10.0
 
 
@@ -120,7 +120,9 @@ def _read(key: ObjectKey, secret: Secret | None) -> Kept | None:
     if secret is None:
         return None
     try:
-        return Kept(parse_invitation(base64.b64decode((secret.data or {}).get(KEY, ""))), secret)
+        return Kept(parse_invitation(base64.b64decode((secret.data or {}).get(CONTENT_KEY, ""))), secret)
     except (MalformedEnrolmentError, ValueError):
-        log.warning("invitation cannot be read", secret=str(key), expected=f"key {KEY}, as isthmus invite writes it")
+        log.warning(
+            "invitation cannot be read", secret=str(key), expected=f"key {CONTENT_KEY}, as isthmus invite writes it"
+        )
         return None

@@ -23,7 +23,7 @@ def problems(meshes: Sequence[MeshState]) -> list[str]:
         bundles = {name: each for name, each in roots.items() if isinstance(each, TrustBundle)}
         found += _trust_domains(meshes, bundles)
         for mesh, peer in permutations(meshes, 2):
-            found += _gateways(mesh, peer)
+            found += gateway_problems(mesh, peer)
             found += _config_map(mesh, peer, bundles.get(peer.name))
             found += _peer(mesh, peer)
     return found
@@ -62,7 +62,8 @@ def _trust_domains(meshes: Sequence[MeshState], bundles: Mapping[str, TrustBundl
             )
 
 
-def _gateways(mesh: MeshState, peer: MeshState) -> Iterator[str]:
+def gateway_problems(mesh: MeshState, peer: MeshState) -> Iterator[str]:
+    """Why ``mesh`` cannot have gateways for ``peer``; of the latter only the name counts."""
     for role in SECTIONS:
         name = gateway_name(role, owner=mesh, peer=peer.name)
         where = f"ServiceMeshControlPlane {mesh.namespace}/{mesh.name}, gateway {name}"

@@ -125,10 +125,11 @@ async def connect_to(asked: Sequence[MeshAsked], kubeconfig: Path | None = None)
 
 async def _write_all(site: Site, steps: Sequence[Step]) -> None:
     for step in steps:
-        await _write(site, step)
+        await write(site, step)
 
 
-async def _write(site: Site, step: Step) -> None:
+async def write(site: Site, step: Step) -> None:
+    """Write one step. Raises KubeError."""
     kind, api = _KINDS[step.kind], site.client.api
     what = f"{step.kind} {step.namespace}/{step.name} in {site.asked.where}"
     # As a mapping: the kind of one object is not known to the type checker.

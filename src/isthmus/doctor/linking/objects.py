@@ -3,8 +3,6 @@
 Source: docs/linking.md, "What it makes".
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +10,7 @@ from isthmus.api.peer import DISCOVERY_PORT, SERVICE_PORT
 from isthmus.doctor.linking.addresses import Remote
 from isthmus.doctor.linking.state import ROOT_KEY, MeshState, Object
 from isthmus.doctor.objects import at
-
-LABEL = "isthmus.io/link"
-"""On everything that a link has made; its value is the peer that it is for."""
-DIGEST = "isthmus.io/link-digest"
-"""Annotation: the digest of what was made. Who changes the object leaves it as it was, and so makes it theirs."""
+from isthmus.federation.marks import DIGEST, LABEL, digest
 
 Json = dict[str, Any]
 
@@ -70,11 +64,6 @@ def _object(api_version: str, kind: str, name: str, *, mesh: MeshState, peer: st
         "annotations": {DIGEST: digest(content)},
     }
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
-
-
-def digest(content: Object) -> str:
-    """A digest of JSON content, the same for the same content in whatever order."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 def is_ours(obj: Object) -> bool:

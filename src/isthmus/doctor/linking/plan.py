@@ -80,7 +80,7 @@ def plan_link(meshes: Sequence[MeshState], options: Options) -> Plan:
     steps = []
     for mesh in meshes:
         peers = [peer for peer in meshes if peer is not mesh]
-        steps.append(_control_plane(mesh, peers, options))
+        steps.append(control_plane_step(mesh, peers, options))
         steps += [_root(mesh, peer) for peer in peers]
         for peer in peers:
             try:
@@ -97,7 +97,7 @@ def _remote(mesh: MeshState, peer: MeshState, options: Options) -> Remote | NotY
     return remote(peer, gateway, caller=mesh, given=options.given(peer.name, mesh.name))
 
 
-def _control_plane(mesh: MeshState, peers: Sequence[MeshState], options: Options) -> Step:
+def control_plane_step(mesh: MeshState, peers: Sequence[MeshState], options: Options) -> Step:
     """The gateways for all peers: the entries that we want, with those that we have made for others."""
     wanted = {role: _wanted_gateways(mesh, peers, role, options) for role in SECTIONS}
     missing = {

@@ -23,7 +23,10 @@ ABSENT = "-"
 
 @dataclass(frozen=True, slots=True)
 class MeshAsked:
-    """A mesh as the administrator names it. ``namespace``: empty for the one that it is found in."""
+    """A mesh as the administrator names it.
+
+    ``namespace``: empty for the one that it is found in. ``name``: empty for the only mesh that there is.
+    """
 
     name: str
     namespace: str
@@ -110,14 +113,16 @@ async def _control_plane(site: Site) -> Object | LinkError:
         planes = await _listed(site, f"/apis/maistra.io/v2{scope}/servicemeshcontrolplanes")
     except NotFound:
         return LinkError([f"{asked.where} knows no ServiceMeshControlPlanes: apply the output of isthmus crds there"])
-    meant = [each for each in planes if each["metadata"]["name"] == asked.name]
+    meant = [each for each in planes if asked.name in {"", each["metadata"]["name"]}]
     if len(meant) == 1:
         return {"apiVersion": "maistra.io/v2", "kind": "ServiceMeshControlPlane", **meant[0]}
     named = [f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in meant or planes]
     there = ", ".join(named) or "none"
     if meant:
-        return LinkError([f"{len(meant)} meshes {asked.name} in {asked.where}: name one of {there}"])
-    return LinkError([f"no mesh {asked.name} in {asked.where}: there are {there}"])
+        what = f"meshes {asked.name}".rstrip()
+        return LinkError([f"{len(meant)} {what} in {asked.where}: name one of {there}"])
+    what = f"mesh {asked.name}".rstrip()
+    return LinkError([f"no {what} in {asked.where}: there are {there}"])
 
 
 async def _with_objects(site: Site, mesh: MeshState, names: Sequence[str]) -> MeshState:
