@@ -113,3 +113,12 @@ def test_a_name_that_is_no_dns_label_is_refused(name: str) -> None:
     with pytest.raises(PeerConfigError) as caught:
         peer_config(resource, ROOTS, MESH)
     assert caught.value.reason == "InvalidName"
+
+
+def test_a_peer_of_another_trust_domain_is_described_otherwise() -> None:
+    """The same roots for another trust domain are another trust: a gateway that has the former refuses the call."""
+    green = peer_config(peer(), ROOTS, MESH).remote
+    client = "blue-mesh.local/ns/green-mesh-system/sa/egress-red-mesh-service-account"
+    blue = peer_config(peer(trust_domain="blue-mesh.local", client=client), ROOTS, MESH).remote
+    assert green.bundle.roots == blue.bundle.roots
+    assert green.version != blue.version

@@ -24,11 +24,11 @@ WELL = PeerFacts(
     client=CLIENT,
     gateways=(INGRESS, EGRESS),
     is_watching=True,
-    services=3,
+    is_listed=True,
     clock_offset_s=0.2,
     remotes=("192.0.2.9",),
 )
-DOWN = replace(WELL, is_watching=False, watch_failure="503 Service Unavailable", services=None)
+DOWN = replace(WELL, is_watching=False, watch_failure="503 Service Unavailable", is_listed=False)
 
 
 def diagnosed(reason: str) -> PeerFacts:
@@ -59,7 +59,7 @@ BAD = {
     "ConfigurationRejected": replace(WELL, gateways=(replace(INGRESS, rejection="no such field"), EGRESS)),
     "PeerNotReached": DOWN,
     "ClocksApart": replace(WELL, clock_offset_s=-600.0),
-    "ListNotReceived": replace(WELL, services=None),
+    "ListNotReceived": replace(WELL, is_listed=False),
     "RemoteNotConnected": without_remote(),
     "RemoteRefused": without_remote(
         refused=RefusedCaller(gateway=INGRESS.name, source="192.0.2.9", identity="spiffe://green-mesh.local/ns/x/sa/y")

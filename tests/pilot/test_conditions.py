@@ -7,8 +7,27 @@ from typing import Any
 import pytest
 from tests.kube.lab import until
 from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, NAMESPACE, Red, peer, red_cluster
+from tests.pilot.test_control_plane import gateway
+
+from isthmus.envoy.message import LISTENER
 
 pytestmark = pytest.mark.slow
+INGRESS_PODS = """
+apiVersion: v1
+kind: Service
+metadata: {name: ingress-green-mesh, namespace: red-mesh-system}
+spec: {ports: [{name: discovery, port: 8188}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: ingress-green-mesh-1
+  namespace: red-mesh-system
+  labels: {kubernetes.io/service-name: ingress-green-mesh}
+addressType: IPv4
+endpoints: [{addresses: [127.79.0.30], conditions: {ready: true}}]
+ports: [{name: discovery, port: 8188}]
+"""
 
 
 async def condition(red: Red, kind: str, type_: str = "Accepted") -> dict[str, Any]:
@@ -106,3 +125,33 @@ async def test_a_peer_that_cannot_be_told_from_an_older_one_waits(tmp_path: Path
                 return await reason(red, later) == "Accepted"
 
             await until(is_served)
+
+
+async def test_a_gateway_that_takes_no_configuration_is_missed(tmp_path: Path) -> None:
+    """Its pods are ready, and none of them has asked this control plane for anything: that is told after a while."""
+    async with red_cluster(tmp_path) as red, red.control_plane():
+        await red.apply(INGRESS_PODS, red.green_root, peer())
+        await wait_reason(red, "servicemeshpeer", "GatewayNotConnected", "GatewaysReady")
+
+        async def is_missed() -> bool:
+            told = await condition(red, "servicemeshpeer", "GatewaysReady")
+            return "No pod of gateway ingress-green-mesh takes its configuration" in told["message"]
+
+        await until(is_missed)
+
+
+async def test_a_gateway_that_rejects_its_configuration_says_why(tmp_path: Path) -> None:
+    """The words of the NACK are in the condition until the gateway takes what it is sent; then it is another reason:
+    nobody answers behind the gateways here."""
+    async with red_cluster(tmp_path) as red, red.control_plane():
+        await red.apply(INGRESS_PODS, red.green_root, peer())
+        async with gateway(red, "egress-green-mesh-service-account") as egress:
+            await egress.request(LISTENER, metadata={"POD_IP": "127.79.0.20"})
+            await egress.nack(await egress._read(), "no such field")
+            told = await wait_reason(red, "servicemeshpeer", "ConfigurationRejected", "GatewaysReady")
+            assert "Gateway egress-green-mesh has rejected: no such field" in told["message"]
+            await red.kubectl("delete", "servicemeshpeer", "green-mesh")
+            await egress.ack(await egress._read())
+            await red.apply(peer())
+            await egress.ack(await egress._read())
+            await wait_reason(red, "servicemeshpeer", "GatewayNotConnected", "GatewaysReady")

@@ -77,8 +77,8 @@ class PeerFacts:
     """Why it does not stand, as far as trying has shown."""
     is_settled: bool = True
     """Whether enough time has passed since something changed for what is missing to be missed."""
-    services: int | None = None
-    """How many services the peer's list has; None while none has come."""
+    is_listed: bool = False
+    """Whether the peer's list has come since the watch was opened."""
     doubt: str = ""
     """What the peer said that could not be understood."""
     clock_offset_s: float | None = None
@@ -233,7 +233,7 @@ def _synced(facts: PeerFacts) -> _Verdict:
         return _fails("ClocksApart", _apart(facts.clock_offset_s))
     if facts.doubt:
         return _fails("ProtocolError", f"What the peer says is not understood: {facts.doubt}")
-    if facts.services is None:
+    if not facts.is_listed:
         return _fails("ListNotReceived", "No list of services has come") if facts.is_settled else _connecting()
     return _Verdict("True", SYNCED, "The peer's list of services is known, and its changes are followed.")
 

@@ -92,6 +92,7 @@ class RemotePeer:
             self.discovery_name,
             self.remote_checksum,
             sorted((each.host, each.port) for each in self.discovery),
+            str(self.bundle.trust_domain),
             sorted(self.bundle.fingerprints()),
         )
         return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()

@@ -46,13 +46,13 @@ class Callers:
         if before is None or before.caller != caller:
             self._changed(gateway)
 
-    def refused(self, gateway: str, *, others: frozenset[str]) -> RefusedCaller | None:
-        """Who was refused last at the gateway, but ``others``, the identities of its other peers."""
-        oldest = self._now() - REMEMBERED_S
+    def refused(self, gateway: str, *, others: frozenset[str], after: float = 0.0) -> RefusedCaller | None:
+        """Who was refused last at the gateway since ``after``, but ``others``, the identities of its other peers."""
+        oldest = max(after, self._now() - REMEMBERED_S)
         found = [
             seen
             for (name, identity), seen in self._seen.items()
-            if name == gateway and identity not in others and seen.at > oldest
+            if name == gateway and identity not in others and seen.at >= oldest
         ]
         return found[-1].caller if found else None
 

@@ -24,7 +24,11 @@ class Evidence:
     """Why our own egress gateway cannot be called."""
     doubt: str = ""
     """What the peer said that was not used, since its last list that was."""
+    is_listed: bool = False
+    """Whether a list has come since the watch was opened."""
     clock_offset_s: float | None = None
+    remote_left_at: float = 0.0
+    """When the last of the peer's watches of us ended; who was refused before is no cause of it."""
     diagnosis: Diagnosis | None = None
     """What trying has shown, while the watch does not stand."""
 
@@ -36,8 +40,12 @@ class Evidence:
         """The watch stands."""
         self.changed_at = now
         self.watch_failure = self.gateway_failure = self.doubt = ""
-        self.diagnosis = None
+        self.diagnosis, self.is_listed = None, False
         self.clock_offset_s = clock_offset_s
+
+    def listed(self) -> None:
+        """A list has come, and is used."""
+        self.doubt, self.is_listed = "", True
 
     def failed(self, now: float, cause: str, *, at_own_gateway: bool) -> None:
         """The watch was lost, or could not be made."""
@@ -45,6 +53,10 @@ class Evidence:
             self.changed_at = now
         self.watch_failure = cause
         self.gateway_failure = cause if at_own_gateway else ""
+
+    def remote_left(self, now: float) -> None:
+        """A watch of the peer has ended."""
+        self.changed_at = self.remote_left_at = now
 
     def began_anew(self, now: float) -> None:
         """The peer is another, or elsewhere: what was seen of it says nothing any more."""

@@ -47,12 +47,19 @@ class FactFinder:
             watch_failure=seen.watch_failure,
             diagnosis=seen.diagnosis,
             is_settled=not seen.unsettles_for_s(now),
-            services=len(link.known) if link.is_synced else None,
+            is_listed=seen.is_listed,
             doubt=seen.doubt,
             clock_offset_s=seen.clock_offset_s,
             remotes=tuple(each.source for entry in discovery.entries for each in entry.remotes if each.connected),
-            refused=self.callers.refused(config.ingress, others=self._others(config)),
+            refused=self.callers.refused(config.ingress, others=self._others(config), after=seen.remote_left_at),
         )
+
+    def unsettles_for_s(self, link: Link) -> float:
+        """How long it is until what is missing of a link and of its gateways is missed; 0 if it is now."""
+        now, config = time.monotonic(), link.config
+        names = {config.ingress, config.egress} if config is not None else set()
+        gateways = (self._left_at(name) + UNCONNECTED_S - now for name in names if not self.gateways.streams.get(name))
+        return max(0.0, link.evidence.unsettles_for_s(now), *gateways)
 
     def stale(self) -> str:
         """Which kinds of our own cluster cannot be followed, and since when; empty if all can."""
@@ -71,15 +78,18 @@ class FactFinder:
     def _gateway(self, name: str, *, alone: bool, now: float, failure: str = "") -> GatewayFacts:
         """``alone``: no other replica can have the gateway's stream."""
         streams = self.gateways.streams.get(name, 0)
-        gone_for_s = now - max(self.gateways.left_at(name), self.started_at)
+        is_missed = alone and now - self._left_at(name) > UNCONNECTED_S
         return GatewayFacts(
             name=name,
             exists=self.cluster.services.get(ObjectKey(self.cluster.namespace, name)) is not None,
             ready_pods=len(self.cluster.pod_addresses(name)),
-            configured_pods=streams if alone and gone_for_s > UNCONNECTED_S else max(1, streams),
+            configured_pods=streams if is_missed else max(1, streams),
             rejection=self.gateways.rejection(name),
             failure=failure,
         )
+
+    def _left_at(self, name: str) -> float:
+        return max(self.gateways.left_at(name), self.started_at)
 
     def _others(self, config: PeerConfig) -> frozenset[str]:
         """The identities of the other peers of the same ingress gateway: who is refused is none of them."""

@@ -4,7 +4,6 @@ One work queue, keyed by peer. A probe is made again every few seconds, so that 
 found the same once more is no news to anyone. Nothing is tried while the watch stands.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final, NoReturn
@@ -79,8 +78,7 @@ class Inquiry:
         link = self._links.get(peer)
         if link is None or not self._leadership.is_leading:
             return None
-        now = time.monotonic()
-        unsettled_s = link.evidence.unsettles_for_s(now)
+        unsettled_s = self._facts.unsettles_for_s(link)
         if link.config is not None and self._is_down(link):
             await self._inquire(link, link.config)
             return AGAIN

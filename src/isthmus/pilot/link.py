@@ -92,7 +92,7 @@ class Link:
 
     def got_list(self) -> None:
         self.is_synced = True
-        self.evidence.doubt = ""
+        self.evidence.listed()
         self._watch(self.entry.watch.got_list(_now()))
         self._imports_changed(None)
 
@@ -138,7 +138,7 @@ class Link:
 
     def remote_disconnected(self, source: str) -> None:
         log.info("remote disconnected", peer=self.peer, source=source)
-        self.evidence.changed_at = time.monotonic()
+        self.evidence.remote_left(time.monotonic())
         self._remote(self.entry.remote(source).failed(_now()))
 
     def pruned_entry(self) -> PodDiscoveryStatus:
