@@ -140,6 +140,15 @@ def test_a_way_that_is_blocked(name: str) -> None:
     assert verdict(tuple(steps.values())) == "failed"
 
 
+def test_what_follows_from_a_blocked_way_is_mended_there() -> None:
+    """A request that fails after the way has failed names the side and the step that have to be mended first."""
+    refused = RequestReport(pod="egress-0", at=NOW, fault=Fault.CLOSED, detail="closed")
+    path = PathFindings(name="ratings:9080", report=refused)
+    steps = by_name(replace(HEALTHY, probe=probed(stopped(None, Fault.NOT_RESOLVED)), path=path))
+    assert (steps["data-path"].cause, steps["data-path"].side) == ("RequestFailed", steps["dns"].side)
+    assert steps["data-path"].action == "mend dns first."
+
+
 def test_one_dead_address_of_two_is_told() -> None:
     """The step fails for the address that it stops, and the other goes on to the end."""
     steps = by_name(replace(HEALTHY, probe=probed(REACHED, stopped(Step.RESOLVE, Fault.REFUSED))))

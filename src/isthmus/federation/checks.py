@@ -119,15 +119,14 @@ class CheckFacts:
 
 def check_steps(facts: CheckFacts) -> tuple[CheckStep, ...]:
     """All steps, in order."""
-    return (
+    way = (
         _by_condition("resources", ACCEPTED, facts),
         _by_condition("trust", TRUST_RESOLVED, facts),
         _by_condition("gateways", GATEWAYS_READY, facts),
         *_way(facts),
-        _by_condition("remote", REMOTE_CONNECTED, facts),
-        _exports(facts),
-        _data_path(facts.path),
     )
+    exports, data_path = (_following(way, step) for step in (_exports(facts), _data_path(facts.path)))
+    return *way, _by_condition("remote", REMOTE_CONNECTED, facts), exports, data_path
 
 
 def passed(name: str, figure: str) -> CheckStep:
@@ -296,6 +295,14 @@ def _exports(facts: CheckFacts) -> CheckStep:
     if view.knows != facts.exported:
         return failed("exports", "ListsDiffer", f"We export {facts.exported} services, the peer knows {view.knows}")
     return passed("exports", f"{ours}, they import {view.imports or 0}")
+
+
+def _following(way: Sequence[CheckStep], step: CheckStep) -> CheckStep:
+    """A step that needs the way, and fails because that has failed, is to be mended there."""
+    first = next((each for each in way if each.result == "failed"), None)
+    if first is None or step.result != "failed":
+        return step
+    return msgspec.structs.replace(step, side=first.side, action=f"mend {first.name} first.", page=first.page)
 
 
 def _data_path(path: PathFindings) -> CheckStep:
