@@ -1,10 +1,12 @@
 """The table of causes: each is brought about between two real meshes, and named by the resource of whoever looks.
 
-One test a cause: something is broken, ``kubectl get smp`` names the reason, its condition says who has to act, and the
-Event is there. What a test breaks it mends, and the fixture waits until the federation is whole again.
+One test a cause: something is broken, ``kubectl get smp`` names the reason, its condition says who has to act, the
+Event is there, and ``isthmus check`` says the same. What a test breaks it mends, and the fixture waits until the
+federation is whole again.
 """
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.e2e import impostors
-from tests.e2e.conftest import Federation, Site, eventually
+from tests.e2e.conftest import BIN, Federation, Site, eventually
 from tests.identity.corpus import Recipe
 
 from isthmus.federation.causes import BY_REASON
@@ -226,6 +228,17 @@ def test_each_cause_is_named(federation: Federation, expected: str) -> None:
             site = federation.red if name == "red" else federation.green
             wait_reason(site, other, type_)
         eventually(lambda: expected in told(red), what=f"an Event with {expected}")
+        assert (expected, cause.side) in checked(red)
+
+
+def checked(site: Site) -> list[tuple[str, str]]:
+    """What ``isthmus check`` finds wrong: causes, and who has to act."""
+    kubeconfig = site.data_dir / site.name / "kubeconfig"
+    command = [str(BIN / "isthmus"), "check", site.peer, "-n", site.namespace, "--kubeconfig", str(kubeconfig)]
+    found = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode == 1, found.stderr
+    (link,) = json.loads(found.stdout)
+    return [(step["cause"], step["side"]) for step in link["steps"] if step["result"] == "failed"]
 
 
 def told(site: Site) -> list[str]:
