@@ -150,6 +150,8 @@ def test_a_line_of_brackets_is_a_text(deep: str) -> None:
         ('{"peer": "blue", "event": "connected to green"}', ISTIOD, False),
         ('{"event": "gateway connected", "gateway": "egress-green"}', ISTIOD, True),
         ('{"event": "gateway connected", "gateway": "egress-greens"}', ISTIOD, False),
+        ('{"peer": "blue, green", "event": "gateway connected"}', ISTIOD, True),
+        ('{"peer": "blue, greens", "event": "gateway connected"}', ISTIOD, False),
         ('{"event": "operator started"}', ISTIOD, False),
         ("a line without form about green", ISTIOD, True),
         ("a line without form", ISTIOD, False),

@@ -49,12 +49,13 @@ def parse_time(stamp: str) -> datetime | None:
 def concerns(entry: Entry) -> bool:
     """Whether the line is about the peer that its source is read for.
 
-    A line that names a peer is about that one. Of the others, a gateway's are about all peers that it serves, and a
-    control plane's are if they speak of one of the peer's gateways.
+    A line that names a peer is about that one; a gateway that several share is named with all of them, ``red-mesh,
+    blue-mesh``. Of the others, a gateway's are about all peers that it serves, and a control plane's are if they speak
+    of one of the peer's gateways.
     """
     named = entry.fields.get("peer")
     if named:
-        return bool(named == entry.source.peer)
+        return entry.source.peer in str(named).split(", ")
     if not entry.source.is_control_plane:
         return True
     return bool(entry.text) and any(_mentions(entry.text, name) for name in (entry.source.peer, *entry.source.gateways))
