@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.e2e.conftest import Site
+from tests.e2e.old_mesh import listed
 from tests.identity.corpus import Recipe
 
+from isthmus.federation.messages import ServiceMessage, ServicePort
 from isthmus.identity import Authority, SpiffeId, TrustDomain, X509Svid
 from isthmus.identity.pem import certificates_pem, private_key_pem
 
@@ -41,9 +43,19 @@ def ingress_of(site: Site) -> SpiffeId:
     return SpiffeId.service_account(domain, namespace=site.namespace, account=account)
 
 
-def svid_of(site: Site, *, now: datetime, lifetime: timedelta = timedelta(hours=1)) -> X509Svid:
-    """A certificate of a mesh's ingress gateway, as it would have been issued at ``now``."""
-    return authority_of(site).issue_svid(ingress_of(site), lifetime=lifetime, now=now)
+def svid_of(
+    site: Site, *, now: datetime, lifetime: timedelta = timedelta(hours=1), account: str = "ingress"
+) -> X509Svid:
+    """A certificate of a mesh's ingress gateway, or of another, as it would have been issued at ``now``."""
+    identity = SpiffeId.parse(str(ingress_of(site)).replace("/sa/ingress-", f"/sa/{account}-"))
+    return authority_of(site).issue_svid(identity, lifetime=lifetime, now=now)
+
+
+def list_of(site: Site) -> bytes:
+    """What a mesh would list: one service, behind its ingress gateway."""
+    name = f"ratings.bookinfo.svc.{site.peer}-exports.local"
+    port = ServicePort("http", 9080, "HTTP")
+    return listed(ServiceMessage("ratings", "bookinfo", name, (port,), (str(ingress_of(site)),)))
 
 
 def context_of(svid: X509Svid) -> ssl.SSLContext:
@@ -113,6 +125,12 @@ def greets(connection: socket.socket) -> None:
     """A server of something else, which speaks first."""
     connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
     time.sleep(0.2)
+
+
+def quiet(connection: socket.socket) -> None:
+    """Whatever comes, nothing is said."""
+    while connection.recv(65536):
+        pass
 
 
 def hangs_up(connection: socket.socket) -> None:

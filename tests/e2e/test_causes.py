@@ -91,6 +91,30 @@ def elsewhere(site: Site, server: AbstractContextManager[int]) -> Iterator[None]
             site.patch_peer(remote={"discoveryPort": None})
 
 
+@contextmanager
+def calls_elsewhere(federation: Federation) -> Iterator[None]:
+    """Discovery leads to somebody who passes for green, calls of services to another workload of green."""
+    red, green = federation.sites
+    page = impostors.peer(listed=impostors.list_of(green))
+    other = impostors.svid_of(green, now=datetime.now(UTC), account="egress")
+    with behind(federation, page) as port, impostors.standing(impostors.quiet, impostors.context_of(other)) as services:
+        red.patch_peer(remote={"addresses": [impostors.ADDRESS], "discoveryPort": port, "servicePort": services})
+        try:
+            yield
+        finally:
+            red.patch_peer(remote={"discoveryPort": None, "servicePort": None})
+
+
+@contextmanager
+def service_port(site: Site, port: int) -> Iterator[None]:
+    """Another port for services, discovery as it was."""
+    site.patch_peer(remote={"servicePort": port})
+    try:
+        yield
+    finally:
+        site.patch_peer(remote={"servicePort": None})
+
+
 def behind(federation: Federation, handler: impostors.Handler, **when: Any) -> AbstractContextManager[int]:
     """A server with a certificate of green's ingress gateway, of this hour unless told otherwise."""
     svid = impostors.svid_of(federation.green, **{"now": datetime.now(UTC), **when})
@@ -177,6 +201,7 @@ CASES: dict[str, Case] = {
         lambda f: spec(f.red, security={"clientID": "green-mesh.local/ns/green-mesh-system/sa/other"}),
         also=(("green", "Admitted", "ClientRefused"),),
     ),
+    "WrongIdentity": Case(calls_elsewhere),
     "RootNotFound": Case(lambda f: config_map(f.red, None)),
     "RootKeyMissing": Case(lambda f: config_map(f.red, {"ca.pem": "x"})),
     "RootInvalid": Case(lambda f: config_map(f.red, {"root-cert.pem": "no PEM"})),
@@ -208,6 +233,17 @@ def wait_reason(site: Site, expected: str, type_: str = "Ready") -> float:
     except pytest.fail.Exception:
         told = {name: each["reason"] for name, each in conditions(site).items()}
         pytest.fail(f"{site.mesh}: {type_} is not {expected} within 45 s; conditions: {told}")
+
+
+def test_calls_that_do_not_arrive_are_no_secret(federation: Federation) -> None:
+    """The watch stands, and nobody listens at the port for services: the link is not ready, and says at which port."""
+    red = federation.red
+    wait_reason(red, "Ready")
+    with service_port(red, 15444):
+        wait_reason(red, "ConnectionRefused")
+        assert red.is_active()
+        assert ":15444" in conditions(red)["Reachable"]["message"]
+    wait_reason(red, "Ready")
 
 
 @pytest.mark.parametrize("expected", CASES)

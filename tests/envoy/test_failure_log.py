@@ -62,6 +62,17 @@ async def test_a_call_that_does_not_arrive_is_reported(federation: Federation, f
     assert "onnection refused" in found.failure
 
 
+async def test_a_call_of_an_import_that_does_not_arrive_is_reported(federation: Federation) -> None:
+    """The egress gateway tells which peer cannot be called, and why; who called gets nothing."""
+    await wait_served()
+    federation.connect(federation.peer(), servers=(federation.green.account("someone-else"),))
+    while await request(EGRESS, 20001):
+        pass  # the gateway believes the former identity still
+    found = await federation.egress.wait_report("calls")
+    assert (found.peer, found.flags[:1]) == ("green-mesh", ("upstream_connection_failure",))
+    assert "CERTIFICATE_VERIFY_FAILED" in found.failure
+
+
 async def test_what_succeeds_is_not_reported(federation: Federation) -> None:
     """Requests that are served cost no report."""
     for _ in range(3):

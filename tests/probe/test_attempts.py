@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 from msgspec.structs import replace as replace_fields
 from tests.identity.corpus import BROKEN_LEAVES, CA, P384, Recipe
@@ -275,3 +276,19 @@ async def test_an_order_that_does_not_say_who_must_answer(us: Us, green: GreenCa
     """Without a root, a trust domain and identities that can be read nobody is called."""
     with pytest.raises(BadOrderError, match="does not say who must answer"):
         await us.prober.probe(BAD_ORDERS[name](order(green, 1)))
+
+
+@pytest.mark.parametrize("handler", [silent, greeting(b"")], ids=["waits", "closes"])
+async def test_an_order_to_ask_for_nothing(us: Us, green: GreenCa, handler: Handler) -> None:
+    """The certificate is judged and nothing is sent; a server that waits is as good as one that closes."""
+    context = serving([green.sign(current(SERVER))], clients=us.bundle)
+    async with listening(handler, context) as port:
+        attempt = await only_attempt(us, msgspec.structs.replace(order(green, port), path=""))
+    assert (attempt.reached, attempt.fault) == (Step.TRUST, None)
+
+
+async def test_a_refusal_is_waited_for_though_nothing_is_asked(us: Us, green: GreenCa) -> None:
+    """In TLS 1.3 the alert comes after the handshake."""
+    with refusing(serving([green.sign(current(SERVER))], clients=green.bundle)) as port:
+        attempt = await only_attempt(us, msgspec.structs.replace(order(green, port), path=""))
+    assert attempt.fault is Fault.CERTIFICATE_REFUSED

@@ -70,7 +70,7 @@ def imports(plan: EgressPlan, block: int, bind_address: str, imported: Mapping[i
         enable_reuse_port={"value": False},
         connection_balance_config={"exact_balance": {}},
         filter_chains=_chains(block, imported) if has_chains(block) else [{"filters": _TO_IMPORT}],
-        access_log=_import_log(plan.access_log),
+        access_log=[*_import_log(plan.access_log), *failure_log.calls(METADATA)],
     )
 
 

@@ -20,6 +20,8 @@ REFUSED: Final = "refused"
 """Name of the log of connections that did not get through the TLS handshake."""
 DISCOVERY: Final = "discovery"
 """Name of the log of discovery requests that were not answered with success."""
+CALLS: Final = "calls"
+"""Name of the log of calls to imports that did not reach the peer."""
 PEER_TAG: Final = "peer"
 _FLUSHED_EVERY: Final = seconds(0.2)
 
@@ -34,14 +36,23 @@ def refused() -> list[dict[str, Any]]:
 
 def requests() -> list[dict[str, Any]]:
     """An entry for each discovery request with a status from 400 on, with the peer that its route is for."""
-    tag = {
-        "tag": PEER_TAG,
-        "metadata": {"kind": {"route": {}}, "metadata_key": {"key": "isthmus", "path": [{"key": "peer"}]}},
-    }
-    common = _common(DISCOVERY, custom_tags=[tag])
+    common = _common(DISCOVERY, custom_tags=[_peer_tag("route", "isthmus")])
     entry = _logger("http_grpc", als_pb2.HttpGrpcAccessLogConfig(common_config=common))
     from_400 = {"op": accesslog_pb2.ComparisonFilter.GE, "value": {"default_value": 400, "runtime_key": "unused"}}
     return [{**entry, "filter": {"status_code_filter": {"comparison": from_400}}}]
+
+
+def calls(metadata_namespace: str) -> list[dict[str, Any]]:
+    """An entry for each call to an import that did not reach the peer, with the peer that its cluster is for."""
+    common = _common(CALLS, custom_tags=[_peer_tag("cluster", metadata_namespace)])
+    entry = _logger("tcp_grpc", als_pb2.TcpGrpcAccessLogConfig(common_config=common))
+    return [{**entry, "filter": {"response_flag_filter": {"flags": ["UF"]}}}]
+
+
+def _peer_tag(kind: str, namespace: str) -> dict[str, Any]:
+    """The peer, as the metadata of a route or of a cluster has it."""
+    metadata = {"kind": {kind: {}}, "metadata_key": {"key": namespace, "path": [{"key": "peer"}]}}
+    return {"tag": PEER_TAG, "metadata": metadata}
 
 
 def _common(log_name: str, **more: Any) -> als_pb2.CommonGrpcAccessLogConfig:

@@ -74,7 +74,7 @@ class PeerFacts:
     watch_failure: str = ""
     """Why the watch does not stand, as discovery tells it."""
     diagnosis: Diagnosis | None = None
-    """Why it does not stand, as far as trying has shown."""
+    """Why it does not stand, or why calls of services do not arrive, as far as trying has shown."""
     is_settled: bool = True
     """Whether enough time has passed since something changed for what is missing to be missed."""
     is_listed: bool = False
@@ -199,11 +199,9 @@ def _gateway(gateway: GatewayFacts) -> _Verdict | None:
 
 
 def _reachable(facts: PeerFacts) -> _Verdict:
-    if facts.is_watching:
-        return _Verdict("True", "PeerReached", "The peer's ingress gateway is reached and has proved who it is.")
-    if facts.diagnosis is not None:
-        if facts.diagnosis.cause.condition == REACHABLE:
-            return _diagnosed(facts.diagnosis)
+    if facts.diagnosis is not None and _fails_at(facts, REACHABLE):
+        return _diagnosed(facts.diagnosis)
+    if facts.diagnosis is not None or facts.is_watching:
         return _Verdict("True", "PeerReached", "The peer's ingress gateway is reached and has proved who it is.")
     if any(gateway.failure for gateway in facts.gateways):
         return _waiting("our own egress gateway cannot be called")
@@ -213,10 +211,10 @@ def _reachable(facts: PeerFacts) -> _Verdict:
 
 
 def _admitted(facts: PeerFacts) -> _Verdict:
-    if facts.is_watching or _fails_at(facts, SYNCED):
-        return _Verdict("True", ADMITTED, "The peer's ingress gateway lets us in.")
     if facts.diagnosis is not None and _fails_at(facts, ADMITTED):
         return _diagnosed(facts.diagnosis)
+    if facts.is_watching or _fails_at(facts, SYNCED):
+        return _Verdict("True", ADMITTED, "The peer's ingress gateway lets us in.")
     return _waiting("the peer is not reached")
 
 

@@ -18,6 +18,7 @@ from isthmus.api.logs import LogSettings
 from isthmus.ca import CertificateService, server_credentials
 from isthmus.collector import set_aside
 from isthmus.discovery import DiscoveryServer, discovery_app
+from isthmus.envoy.failure_log import CALLS
 from isthmus.envoy.message import ORDER
 from isthmus.federation.export_table import ExportChange
 from isthmus.federation.peer import Mesh
@@ -264,6 +265,8 @@ class ControlPlane:
     def _reported(self, gateway: str, report: GatewayReport) -> None:
         if self._gateways.faces_peers(gateway):
             self._callers.reported(gateway, report)
+        elif report.log == CALLS:
+            self._inquiry.call_failed(report.peer)
 
     def _gateway_changed(self, name: str) -> None:
         self._inquiry.gateway_changed(name)

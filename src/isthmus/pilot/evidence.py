@@ -31,6 +31,10 @@ class Evidence:
     """When the last of the peer's watches of us ended; who was refused before is no cause of it."""
     diagnosis: Diagnosis | None = None
     """What trying has shown, while the watch does not stand."""
+    calls: Diagnosis | None = None
+    """Why calls of the peer's services do not arrive, while the watch stands."""
+    called_at: float = float("-inf")
+    """When that was tried last."""
 
     def unsettles_for_s(self, now: float) -> float:
         """How long it is until what is missing is missed; 0 if it is now."""
@@ -51,7 +55,7 @@ class Evidence:
         """The watch was lost, or could not be made."""
         if not self.watch_failure:
             self.changed_at = now
-        self.watch_failure = cause
+        self.watch_failure, self.calls = cause, None
         self.gateway_failure = cause if at_own_gateway else ""
 
     def remote_left(self, now: float) -> None:
@@ -62,4 +66,5 @@ class Evidence:
         """The peer is another, or elsewhere: what was seen of it says nothing any more."""
         self.changed_at = now
         self.watch_failure = self.gateway_failure = self.doubt = ""
-        self.diagnosis = self.clock_offset_s = None
+        self.diagnosis = self.calls = self.clock_offset_s = None
+        self.called_at = float("-inf")

@@ -45,7 +45,7 @@ class FactFinder:
             gateways=self._gateways(config, link, alone=len(discovery.entries) < 2, now=now),
             is_watching=link.entry.watch.connected,
             watch_failure=seen.watch_failure,
-            diagnosis=seen.diagnosis,
+            diagnosis=seen.diagnosis or seen.calls,
             is_settled=not seen.unsettles_for_s(now),
             is_listed=seen.is_listed,
             doubt=seen.doubt,

@@ -4,6 +4,7 @@ One work queue, keyed by peer. A probe is made again every few seconds, so that 
 found the same once more is no news to anyone. Nothing is tried while the watch stands.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final, NoReturn
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 AGAIN: Final = timedelta(seconds=3)
 """Between two probes of a link that is down: a new cause is told within five seconds."""
+CALLS_AGAIN: Final = timedelta(seconds=30)
+"""Between two probes of the port for services while nothing is wrong with it."""
 PROBES_AT_ONCE: Final = 32
 OWN_CLUSTER: Final = ""
 """The key under which our own cluster is looked at; no peer has an empty name."""
@@ -61,6 +64,11 @@ class Inquiry:
         """The link fares differently."""
         self.queue.add(peer)
 
+    def call_failed(self, peer: str) -> None:
+        """A call of a service did not reach the peer."""
+        if peer in self._links:
+            self.queue.add(peer)
+
     def gateway_changed(self, name: str) -> None:
         """A gateway has come, gone, or taken its configuration or not; or someone was refused at it."""
         for peer, link in self._links.items():
@@ -82,10 +90,10 @@ class Inquiry:
         if link.config is not None and self._is_down(link):
             await self._inquire(link, link.config)
             return AGAIN
-        if unsettled_s:
-            return timedelta(seconds=unsettled_s + 0.05)
-        self._changed(peer)  # what is missing now is missed
-        return None
+        if not unsettled_s:
+            self._changed(peer)  # what is missing now is missed
+        again = await self._inquire_calls(link)
+        return min(again, timedelta(seconds=unsettled_s + 0.05)) if unsettled_s else again
 
     def _look_at_own_cluster(self) -> timedelta:
         stale = self._facts.stale()
@@ -107,6 +115,32 @@ class Inquiry:
             found = None
         if link.config is config and self._is_down(link):
             self._note(link, found)
+
+    async def _inquire_calls(self, link: Link) -> timedelta:
+        """Try the port for services of a peer whose watch stands; a moment ago is as good as now."""
+        service = next(iter(link.known), None)
+        left_s = link.evidence.called_at + AGAIN.total_seconds() - time.monotonic()
+        if link.config is None or service is None or not self._can_be_called(link):
+            return CALLS_AGAIN
+        if left_s > 0:
+            return timedelta(seconds=left_s)
+        link.evidence.called_at = time.monotonic()
+        config, found = link.config, None
+        try:
+            found = link_diagnosis(await self._probes.calls(config, service), self._probes.expected(config))
+        except AgentError as error:
+            log.debug("port for services cannot be probed", peer=link.peer, reason=str(error))
+        if link.config is config and self._can_be_called(link) and found != link.evidence.calls:
+            link.evidence.calls = found
+            if found is not None:
+                log.warning("calls do not arrive", peer=link.peer, reason=found.reason, message=found.message)
+            self._changed(link.peer)
+        return CALLS_AGAIN if found is None else AGAIN
+
+    @staticmethod
+    def _can_be_called(link: Link) -> bool:
+        """Whether the link is up, with a peer of our make: another has no place for a name that is not exported."""
+        return link.entry.watch.connected and link.evidence.is_listed and link.evidence.clock_offset_s is not None
 
     def _note(self, link: Link, found: Diagnosis | None) -> None:
         if found != link.evidence.diagnosis:

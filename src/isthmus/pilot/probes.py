@@ -4,6 +4,8 @@ from typing import Final
 
 from isthmus.federation.findings import Fault, ProbeReport
 from isthmus.federation.link_causes import Expected
+from isthmus.federation.messages import ServiceMessage
+from isthmus.federation.names import outbound_sni
 from isthmus.federation.peer import Mesh, PeerConfig
 from isthmus.federation.plan import Endpoint
 from isthmus.pilot.cluster import Cluster
@@ -12,6 +14,9 @@ from isthmus.probe import AGENT_PORT, MAX_ADDRESSES, GatewayAgent, ProbeClient, 
 
 TIMEOUT_S: Final = 4.0
 """For one attempt: longer than a handshake on any network that is in use, shorter than who waits has patience."""
+
+NOBODY: Final = "probe.isthmus"
+"""Name and namespace of a service that nobody exports."""
 
 
 class Probes:
@@ -34,6 +39,26 @@ class Probes:
             path=path,
             trust_domain=str(remote.bundle.trust_domain),
             roots=remote.bundle.pem().decode(),
+            timeout_s=TIMEOUT_S,
+        )
+        return await self.client(config.egress).probe(order)
+
+    async def calls(self, config: PeerConfig, service: ServiceMessage) -> ProbeReport:
+        """Try the port for services, up to the peer's certificate; ``service`` tells whose it may be.
+
+        The name asked for is exported to nobody, lest a pod of the peer see a call. A peer of another make has no
+        place for such a name: do not ask one. Raises AgentError: no pod of the gateway could be asked.
+        """
+        remote = config.remote
+        suffix = service.hostname.partition(".svc.")[2]
+        order = ProbeOrder(
+            addresses=tuple(endpoint.host for endpoint in remote.services[:MAX_ADDRESSES]),
+            port=remote.services[0].port,
+            server_name=outbound_sni(f"{NOBODY}.svc.{suffix}", 1),
+            path="",
+            trust_domain=str(remote.bundle.trust_domain),
+            roots=remote.bundle.pem().decode(),
+            identities=service.service_accounts,
             timeout_s=TIMEOUT_S,
         )
         return await self.client(config.egress).probe(order)

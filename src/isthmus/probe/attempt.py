@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
@@ -24,6 +24,7 @@ from isthmus.probe.orders import ExpectedServer, ProbeOrder
 
 TIME_HEADER: Final = "isthmus-time"
 """Header by which a peer of our kind says what time it is: seconds since 1970."""
+LINGER_S: Final = 0.5
 MAX_CLOCK_OFFSET_S: Final = 10 * 366 * 86400.0
 
 
@@ -65,7 +66,7 @@ class Call:
                 connection = await stack.enter_async_context(opened)
             tls = await self._handshake(connection, context)
             self._judge(tls)
-            await self._ask(tls)
+            await (self._ask(tls) if self._order.path else self._linger(tls))
 
     async def _handshake(self, connection: socket.socket, context: ssl.SSLContext) -> Tls:
         tls = Tls(connection, context, server_name=self._order.server_name)
@@ -98,6 +99,12 @@ class Call:
         if head.status != 200:
             self._stop(Fault.STATUS, head.status_line)
         self._found["reached"] = Step.ANSWER
+
+    async def _linger(self, tls: Tls) -> None:
+        """A server that does not want our certificate says so now; one that closes may have nothing to serve."""
+        with self._noting(lambda error: fault_of_tls(error, tls.first_bytes)), suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await tls.receive()
 
     async def _head(self, tls: Tls) -> Head:
         try:

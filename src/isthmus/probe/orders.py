@@ -36,7 +36,8 @@ class ProbeOrder(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     port: _Port
     server_name: _Host
     """SNI and Host of the call."""
-    path: Annotated[str, msgspec.Meta(pattern=r"\A/v1/[a-z]{1,32}\Z")] = "/v1/peer"
+    path: Annotated[str, msgspec.Meta(pattern=r"\A(?:/v1/[a-z]{1,32})?\Z")] = "/v1/peer"
+    """Empty to ask for nothing, but to wait for a moment whether our certificate is refused."""
     trust_domain: Annotated[str, msgspec.Meta(max_length=255)]
     roots: Annotated[str, msgspec.Meta(max_length=256 * 1024)]
     """PEM: who can vouch for the server."""
