@@ -311,6 +311,7 @@ class ControlPlane:
 
 async def _until_cancelled(server: grpc.aio.Server) -> None:
     try:
-        await server.wait_for_termination()
+        # Not wait_for_termination: once that was cancelled, stop() leaves the streams open.
+        await asyncio.Event().wait()
     finally:
         await server.stop(0)
