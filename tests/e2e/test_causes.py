@@ -6,6 +6,7 @@ federation is whole again.
 """
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -55,6 +56,28 @@ def no_peer(site: Site) -> Iterator[None]:
     """There is no resource for the other mesh."""
     site.kubectl("delete", "servicemeshpeer", site.peer)
     yield
+
+
+@contextmanager
+def taken_port(site: Site) -> Iterator[None]:
+    """Somebody has the port for services of the ingress gateway's pod, when the gateway is to listen there."""
+    (pod,) = site.get("pods", "-l", f"app=ingress-{site.peer}")["items"]
+    with no_peer(site), socket.socket() as taking:
+
+        def is_taken() -> bool:
+            try:
+                taking.bind((pod["status"]["podIP"], 15443))
+            except OSError:
+                return False
+            return True
+
+        eventually(is_taken, what="the gateway has given up its port")
+        taking.listen()
+        site.kubectl("apply", "-f", str(site.files / "servicemeshpeer.yaml"))
+        try:
+            yield
+        finally:
+            site.kubectl("delete", "servicemeshpeer", site.peer)
 
 
 @contextmanager
@@ -208,6 +231,7 @@ CASES: dict[str, Case] = {
     "RootExpired": Case(lambda f: config_map(f.red, expired_root())),
     "ClientOutsideTrustDomain": Case(lambda f: spec(f.red, security={"trustDomain": "blue-mesh.local"})),
     "GatewayNotFound": Case(lambda f: spec(f.red, gateways={"egress": {"name": "egress-nowhere"}})),
+    "ConfigurationRejected": Case(lambda f: taken_port(f.red)),
     "GatewayNotReady": Case(
         lambda f: control_plane(f.red, egress_replicas(f.red, 0), egress_replicas(f.red, None)),
     ),
