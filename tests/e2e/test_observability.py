@@ -112,6 +112,9 @@ def test_logs_change_under_way_and_tell_no_secret(federation: Federation) -> Non
             assert not re.search(r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.", log), name
             assert not [piece for piece in secrets if piece in log], name
         assert unnamed_lines(site) == []
+        connected = [line for line in site.logs(f"istiod-{site.mesh}").splitlines() if '"peer connected"' in line]
+        assert connected
+        assert not [line for line in connected if "reconcile_id" in line]
 
 
 def logs(site: Site) -> dict[str, str]:

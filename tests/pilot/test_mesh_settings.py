@@ -26,7 +26,8 @@ def settings(**parts: Any) -> str:
 def access_log(response: Any) -> str:
     """The text format of the discovery listener's access log; JSON if it is none."""
     body = next(each.resource.value for each in response.resources if each.name == "discovery")
-    (logger,) = listener_pb2.Listener.FromString(body).access_log
+    loggers = listener_pb2.Listener.FromString(body).access_log
+    (logger,) = (each for each in loggers if each.name == "envoy.access_loggers.stdout")
     written = stream_pb2.StdoutAccessLog.FromString(logger.typed_config.value)
     return str(written.log_format.text_format_source.inline_string) or "JSON"
 

@@ -6,6 +6,7 @@ imported from it stays as it was last known.
 """
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -224,7 +225,10 @@ class Peers:
         link.evidence.began_anew(time.monotonic())
         self._parts.inquiry.link_changed(link.peer)
         link.client = PeerClient(self._route(config), link, seed=link.known)
-        self._watches[link.peer] = self._tasks.create_task(link.client.run(), name=f"watch of {link.peer}")
+        # In a context of its own: what the watch logs is not part of the reconciliation that begins it.
+        self._watches[link.peer] = self._tasks.create_task(
+            link.client.run(), name=f"watch of {link.peer}", context=contextvars.Context()
+        )
         self._parts.workloads.recheck(link.peer)
 
     def _refuse(self, link: Link, error: PeerConfigError) -> None:
