@@ -104,10 +104,11 @@ def test_imports_of_a_peer_that_is_away_are_kept_and_marked(federation: Federati
     seen: list[dict[str, str]] = []
 
     def is_old() -> bool:
+        # The operator makes it one again, and red goes on to the new pod before anyone can look.
+        green.kubectl("scale", "deploy/ingress-red-mesh", "--replicas=0")
         seen.append(condition(red, "UpToDate"))
         return seen[-1].get("status") == "False"
 
-    green.kubectl("scale", "deploy/ingress-red-mesh", "--replicas=0")  # the operator makes it one again
     eventually(is_old, what="red says that it is old")
     assert (seen[-1]["reason"], seen[-1]["lastTransitionTime"] in seen[-1]["message"]) == ("PeerAway", True)
     assert len(red.get("services", "-l", "isthmus.io/peer=green-mesh")["items"]) == 1

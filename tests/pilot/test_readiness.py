@@ -4,19 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 from lightkube.resources.core_v1 import Service
 from tests.kube.lab import until
-from tests.pilot.red import IMPORT_ALL, IMPORT_AS_LOCAL, NAMESPACE, RATINGS, Red, peer, red_cluster
+from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, IMPORT_AS_LOCAL, NAMESPACE, POD_IP, RATINGS, Red, peer, red_cluster
 
 from isthmus.api.exports import ExportRule
 from isthmus.federation.exports import ExportRules
-from isthmus.federation.messages import Health, ServiceMessage
+from isthmus.federation.messages import Health, Locality, ServiceMessage, parse_service_list
 from isthmus.federation.selection import QualifiedName
 from isthmus.identity import SpiffeId
 from isthmus.kube import Change, ObjectKey
 from isthmus.pilot.exporting import Exporting
+from isthmus.pilot.settings import DISCOVERY_PORT
 
 INGRESS = SpiffeId.parse("spiffe://green-mesh.local/ns/green-mesh-system/sa/ingress-red-mesh-service-account")
 LOCAL_SERVICE = """
@@ -225,3 +227,27 @@ async def test_an_import_is_where_its_importer_says(tmp_path: Path) -> None:
             return [each["reason"] for each in conditions if each["type"] == "Accepted"] == ["InvalidLocality"]
 
         await until(is_told)
+
+
+@pytest.mark.slow
+async def test_peers_are_told_where_a_service_is(tmp_path: Path) -> None:
+    """The zone of the pods and the region of its nodes reach the peer, and follow what nodes say of themselves."""
+
+    def node(region: str) -> str:
+        labels = {"topology.kubernetes.io/zone": "a-1", "topology.kubernetes.io/region": region}
+        return json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1", "labels": labels}})
+
+    async def is_told(red: Red, region: str) -> bool:
+        context = red.calls("ingress-green-mesh-service-account")
+        async with httpx2.AsyncClient(verify=context, timeout=10, trust_env=False) as client:
+            answer = await client.get(f"https://{POD_IP}:{DISCOVERY_PORT}/v1/services/green-mesh")
+        told = parse_service_list(answer.content).services if answer.status_code == 200 else ()
+        return [each.locality for each in told] == [Locality(region, "a-1")]
+
+    async with red_cluster(tmp_path) as red, red.control_plane():
+        slice_ = json.loads(local_pods(are_ready=True))
+        slice_["endpoints"][0]["zone"] = "a-1"
+        await red.apply(red.green_root, peer(), EXPORT_ALL, LOCAL_SERVICE, json.dumps(slice_), node("a"))
+        await until(lambda: is_told(red, "a"))
+        await red.apply(node("b"))
+        await until(lambda: is_told(red, "b"))

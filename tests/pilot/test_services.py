@@ -9,9 +9,10 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.exports import LocalPort
+from isthmus.federation.messages import Locality
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
-from isthmus.pilot.services import local_service, ready_endpoints
+from isthmus.pilot.services import local_service, locality, ready_endpoints
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 
@@ -136,3 +137,23 @@ def test_a_service_that_names_something_outside() -> None:
     """An ExternalName is not of this mesh."""
     assert local_service(service(spec={"type": "ExternalName", "externalName": "example.com"})).is_external
     assert local_service(Service()).ports == ()
+
+
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        ([], None),
+        (["a-1"], Locality("a", "a-1")),
+        (["a-1", "a-1"], Locality("a", "a-1")),
+        (["a-1", "a-2"], Locality("a")),
+        (["a-1", "b-1"], None),
+        (["a-1", None], None),
+        (["nobody knows"], None),
+    ],
+)
+def test_a_service_is_where_all_its_pods_are(zones: list[str | None], expected: Locality | None) -> None:
+    """One zone, or one region; with pods in several regions, or one of which nothing is known, nothing is said."""
+    pods = [{"addresses": [f"10.0.0.{number}"], "zone": zone} for number, zone in enumerate(zones)]
+    of_an_import = endpoint_slice({**POD, "zone": "b-1"}, managed_by="isthmus")
+    found = locality([endpoint_slice(*pods), of_an_import], {"a-1": "a", "a-2": "a", "b-1": "b"})
+    assert found == expected

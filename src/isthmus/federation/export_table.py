@@ -179,7 +179,7 @@ class ExportTable:
         if winner is None:
             return None
         service = winner.service
-        return export_message(service, winner.exported, peer=self.peer, accounts=self._accounts, health=service.health)
+        return export_message(service, winner.exported, peer=self.peer, accounts=self._accounts)
 
     def _mapping(self, claim: _Claim) -> ServiceMapping:
         name = claim.service.name

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from isthmus.api.exports import ExportRule
 from isthmus.api.selectors import LabelledServices, NameSelector
-from isthmus.federation.messages import Health, ServiceMessage, ServicePort
+from isthmus.federation.messages import Health, Locality, ServiceMessage, ServicePort
 from isthmus.federation.names import exported_hostname
 from isthmus.federation.selection import (
     Problem,
@@ -55,6 +55,8 @@ class LocalService:
     """It belongs to what carries the mesh: an import, a gateway, the control plane, the Kubernetes API."""
     health: Health | None = None
     """Its pods as peers are told of them; None while nothing is known of them."""
+    locality: Locality | None = None
+    """Where its pods are; None while that is unknown, or in several regions."""
 
     def can_be_exported(self, system_namespace: str) -> bool:
         """Whether any rule may export it: of this mesh, visible to its control plane, and not federation's own."""
@@ -99,7 +101,7 @@ class ExportRules:
 
 
 def export_message(
-    service: LocalService, name: QualifiedName, *, peer: str, accounts: Iterable[SpiffeId], health: Health | None = None
+    service: LocalService, name: QualifiedName, *, peer: str, accounts: Iterable[SpiffeId]
 ) -> ServiceMessage:
     """The service as ``peer`` is told of it: its exported name, its TCP ports, and who will answer for it."""
     return ServiceMessage(
@@ -112,7 +114,8 @@ def export_message(
             if port.protocol == "TCP"
         ),
         service_accounts=tuple(sorted(str(account) for account in accounts)),
-        health=health,
+        health=service.health,
+        locality=service.locality,
     )
 
 

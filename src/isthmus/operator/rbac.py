@@ -17,7 +17,7 @@ def _rule(group: str, resources: list[str], verbs: list[str]) -> PolicyRule:
 
 
 CLUSTER_RULES = [
-    _rule("", ["services", "pods", "namespaces"], READ),
+    _rule("", ["services", "pods", "namespaces", "nodes"], READ),
     _rule("discovery.k8s.io", ["endpointslices"], READ),
     _rule("authentication.k8s.io", ["tokenreviews"], ["create"]),
     # importAsLocal: a rule may name any namespace, and there a Service is to be made, or joined by one more slice.
@@ -26,7 +26,8 @@ CLUSTER_RULES = [
     # OpenShift asks for this of whoever writes endpoints that are addresses of pods.
     _rule("discovery.k8s.io", ["endpointslices/restricted"], ["create"]),
 ]
-"""In the whole cluster: see what might be exported, check the tokens of gateways, write imports where rules say."""
+"""In the whole cluster: see what might be exported and where it is, check the tokens of gateways, write imports where
+rules say."""
 
 _KINDS = ["servicemeshpeers", "exportedservicesets", "importedservicesets"]
 

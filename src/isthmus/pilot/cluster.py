@@ -8,23 +8,25 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import ConfigMap, Namespace, Pod, Secret, Service
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod, Secret, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.api import ServiceMeshMemberRoll, ServiceMeshPeer
 from isthmus.api.followed import FollowedExports, FollowedImports
 from isthmus.federation.invitation import LABEL
-from isthmus.federation.messages import Health
+from isthmus.federation.messages import Health, Locality
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
-from isthmus.kube import Client, Index, ObjectKey, Reflector, Selection, Store
-from isthmus.pilot.services import health, local_service, ready_endpoints
+from isthmus.kube import Change, Client, Index, ObjectKey, Reflector, Selection, Store
+from isthmus.pilot.services import health, local_service, locality, ready_endpoints
 
 SERVICE_NAME = "kubernetes.io/service-name"
+ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
+"""Labels of nodes."""
 
 
 class Cluster:
-    """Services, EndpointSlices and Namespaces of the whole cluster; all else of the control plane's namespace."""
+    """What is shared, of the whole cluster; everything else of the control plane's namespace."""
 
     def __init__(self, client: Client, *, namespace: str) -> None:
         """Prepare; nothing is read before :meth:`run`."""
@@ -39,6 +41,10 @@ class Cluster:
         self.member_rolls: Store[ServiceMeshMemberRoll] = Store()
         self.invitations: Store[Secret] = Store()
         self.namespaces: Store[Namespace] = Store()
+        self.nodes: Store[Node] = Store()
+        self._regions: Mapping[str, str] = {}
+        """By zone, as the labels of nodes have it."""
+        self.nodes.subscribe(self._node_changed)
         self._slices_by_service: Index[QualifiedName, EndpointSlice] = Index(self.slices, service_of)
         self.stores: Final[Mapping[str, Store[Any]]] = {
             "Service": self.services,
@@ -51,6 +57,7 @@ class Cluster:
             "ServiceMeshMemberRoll": self.member_rolls,
             "Secret": self.invitations,
             "Namespace": self.namespaces,
+            "Node": self.nodes,
         }
         """All stores by kind."""
         own = Selection(namespace=namespace)
@@ -58,6 +65,7 @@ class Cluster:
             Reflector(client, Service, self.services),
             Reflector(client, EndpointSlice, self.slices),
             Reflector(client, Namespace, self.namespaces),
+            Reflector(client, Node, self.nodes),
             Reflector(client, ConfigMap, self.config_maps, selection=own),
             Reflector(client, Pod, self.pods, selection=own),
             Reflector(client, ServiceMeshPeer, self.peers, selection=own),
@@ -86,6 +94,16 @@ class Cluster:
     def health(self, service: QualifiedName) -> Health | None:
         """How many pods stand behind a Service; None while that is unknown."""
         return health(self._slices_by_service.get(service))
+
+    def locality(self, service: QualifiedName) -> Locality | None:
+        """Where the pods behind a Service are; None while that is unknown, or in several regions."""
+        return locality(self._slices_by_service.get(service), self._regions)
+
+    def _node_changed(self, change: Change[Node]) -> None:
+        """Know the region of each zone; a zone of which there is no node any more keeps its own."""
+        zone, region = place_of(change.new) if change.new is not None else ("", "")
+        if zone and region and self._regions.get(zone) != region:
+            self._regions = {**self._regions, zone: region}
 
     def pod_addresses(self, service: str) -> list[str]:
         """The addresses of the ready pods behind a Service of the control plane's namespace."""
@@ -116,6 +134,12 @@ class Cluster:
     def own_pods(self) -> set[str]:
         """The names of all pods of the control plane's namespace."""
         return {key.name for key in self.pods.keys()}  # noqa: SIM118  (a view)
+
+
+def place_of(node: Node) -> tuple[str, str]:
+    """The zone of a node and its region, as far as its labels tell them."""
+    labels = (node.metadata.labels if node.metadata else None) or {}
+    return labels.get(ZONE, ""), labels.get(REGION, "")
 
 
 def service_of(endpoint_slice: EndpointSlice) -> list[QualifiedName]:

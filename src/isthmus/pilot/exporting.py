@@ -15,7 +15,7 @@ from isthmus.discovery import ExportFeed
 from isthmus.federation.export_table import ExportChange, ExportTable
 from isthmus.federation.exports import ExportRules, LocalService
 from isthmus.federation.members import Members
-from isthmus.federation.messages import Health
+from isthmus.federation.messages import Health, Locality
 from isthmus.federation.selection import QualifiedName
 from isthmus.identity import SpiffeId
 from isthmus.kube import Change
@@ -23,6 +23,8 @@ from isthmus.pilot.services import local_service
 
 HealthOf = Callable[[QualifiedName], Health | None]
 """Knows the pods behind a Service."""
+LocalityOf = Callable[[QualifiedName], Locality | None]
+"""Knows where they are."""
 ExportsChanged = Callable[[str, Sequence[ExportChange]], None]
 """Is told the peer and what became of the exports to it."""
 
@@ -31,10 +33,17 @@ class Exporting:
     """The exports to all peers."""
 
     def __init__(
-        self, *, namespace: str, cluster_domain: str, changed: ExportsChanged, health: HealthOf = lambda _: None
+        self,
+        *,
+        namespace: str,
+        cluster_domain: str,
+        changed: ExportsChanged,
+        health: HealthOf = lambda _: None,
+        locality: LocalityOf = lambda _: None,
     ) -> None:
         """``namespace`` is the control plane's; ``changed`` hears of every change after the peer was told."""
         self._health = health
+        self._locality = locality
         self.tables: dict[str, ExportTable] = {}
         self.feeds: dict[str, ExportFeed] = {}
         self._namespace = namespace
@@ -72,7 +81,7 @@ class Exporting:
     def service_changed(self, change: Change[Service]) -> None:
         """Subscriber of the store of Services."""
         name = QualifiedName(change.key.namespace, change.key.name)
-        after = self._with_health(local_service(change.new)) if change.new is not None else None
+        after = self._with_pods(local_service(change.new)) if change.new is not None else None
         if after == self._services.get(name):
             return
         if after is None:
@@ -82,16 +91,23 @@ class Exporting:
         self._look_at(name)
 
     def endpoints_changed(self, name: QualifiedName) -> None:
-        """The pods behind a Service are others: peers are told when the first is ready, and when none is."""
+        """The pods behind a Service are others: peers are told when the first is ready, when none is, and when they are
+        in another place."""
         service = self._services.get(name)
-        if service is not None and (after := self._with_health(service)) != service:
+        if service is not None and (after := self._with_pods(service)) != service:
             self._services[name] = after
             self._look_at(name)
 
-    def _with_health(self, service: LocalService) -> LocalService:
+    def places_changed(self) -> None:
+        """The regions of zones are others."""
+        for name in list(self._services):
+            self.endpoints_changed(name)
+
+    def _with_pods(self, service: LocalService) -> LocalService:
         told = known.health if (known := self._services.get(service.name)) is not None else None
         now = self._health(service.name)
-        return replace(service, health=now if now is not None and now.tells_more_than(told) else told)
+        health = now if now is not None and now.tells_more_than(told) else told
+        return replace(service, health=health, locality=self._locality(service.name))
 
     def member_roll_changed(self, change: Change[ServiceMeshMemberRoll]) -> None:
         """Subscriber of the store of ServiceMeshMemberRolls."""

@@ -1,6 +1,6 @@
 """Kubernetes' Services and EndpointSlices as federation's values. Pure translation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from lightkube.models.core_v1 import ServiceSpec
 from lightkube.models.meta_v1 import ObjectMeta
@@ -8,7 +8,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.exports import LocalPort, LocalService
-from isthmus.federation.messages import Health
+from isthmus.federation.messages import Health, Locality
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
 
@@ -75,6 +75,19 @@ def health(slices: Iterable[EndpointSlice]) -> Health | None:
         for endpoint in each.endpoints or ()
     }
     return Health(ready=sum(ready.values()), total=len(ready)) if own else None
+
+
+def locality(slices: Iterable[EndpointSlice], regions: Mapping[str, str]) -> Locality | None:
+    """Where all endpoints of a Service are, ready or not, as far as they are in one place; ``regions`` are by zone.
+
+    None where they are in several regions, or nothing is known of one of them.
+    """
+    own = [each for each in slices if not _is_of_an_import(each)]
+    zones = {endpoint.zone or "" for each in own for endpoint in each.endpoints or ()}
+    found = {regions.get(zone, "") for zone in zones}
+    if len(found) != 1 or not (region := found.pop()):
+        return None
+    return Locality(region=region, zone=zones.pop() if len(zones) == 1 else "")
 
 
 def _is_of_an_import(endpoint_slice: EndpointSlice) -> bool:
