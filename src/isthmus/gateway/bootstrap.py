@@ -64,6 +64,7 @@ def bootstrap(settings: GatewaySettings, sockets: Sockets, *, json_log: bool = T
             "clusters": [_xds(settings), _local(tls.AGENT_CLUSTER, sockets.sds, http2=True), _admin(sockets)],
         },
         cluster_manager={"upstream_bind_config": {"source_address": {"address": settings.pod_ip, "port_value": 0}}},
+        layered_runtime={"layers": [{"name": "limits", "static_layer": struct(_RUNTIME)}]},
         overload_manager=_overload(settings.max_connections),
         stats_config=statistics.KEPT,
     )
@@ -184,5 +185,9 @@ _DNS = dns_cluster_pb2.DnsCluster(
     # A name that does not exist yet, while the mesh comes up, should not cost more than it must.
     dns_failure_refresh_rate={"base_interval": seconds(0.2), "max_interval": seconds(2)},
 )
+
+_RUNTIME = {"re2.max_program_size.error_level": 4096}
+"""Envoy refuses expressions of more than 100 instructions, which one that matches an identity has as soon as the names
+in it are a little long. One instruction is about a character, and an identity has 2048 bytes at most."""
 
 _JSON_LOG = {"event": "%j", "level": "%l", "logger": "envoy.%n", "timestamp": "%Y-%m-%dT%T.%e%z"}
