@@ -14,7 +14,7 @@ from tests.discovery.mesh import EGRESS, HOST, INGRESS, Mesh
 from tests.federation.meshes import INVITATION
 
 from isthmus.discovery import LinkError, UnsentError, ask_inviter
-from isthmus.federation.enrolment import Answer
+from isthmus.federation.enrolment import STATUS, Answer, MalformedEnrolmentError, parse_answer
 from isthmus.federation.invitation import Token
 from isthmus.identity import SpiffeId
 
@@ -30,6 +30,8 @@ class Gateway:
     port: int = 0
     status: str = "200 OK"
     says: bytes | None = GRANTED
+    queue: list[bytes | None] = field(default_factory=list)
+    """What it says before that, each once."""
     heard: list[bytes] = field(default_factory=list)
     names: list[str | None] = field(default_factory=list)
 
@@ -48,16 +50,32 @@ class Gateway:
         )
         return Token(invitation, bytes(32))
 
+    def answers(self, *says: bytes | None) -> None:
+        """Answer this to what comes, in turn, each with the status that belongs to it; None breaks the connection."""
+        self.queue = list(says)
+
+    def _next(self) -> tuple[str, bytes | None]:
+        if not self.queue:
+            return self.status, self.says
+        says = self.queue.pop(0)
+        try:
+            return f"{STATUS[parse_answer(says or b'').reason]} x", says
+        except MalformedEnrolmentError:
+            return "503 Service Unavailable", says
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request."""
         head = await reader.read(64 * 1024)
         if head:
             self.heard.append(head)
-            if self.says is not None:
-                length = f"content-length: {len(self.says)}\r\n".encode()
-                writer.write(f"HTTP/1.1 {self.status}\r\n".encode() + length + b"\r\n" + self.says)
-                await writer.drain()
-        writer.transport.abort() if self.says is None else writer.close()
+            status, says = self._next()
+            if says is None:
+                writer.transport.abort()
+                return
+            length = f"content-length: {len(says)}\r\n".encode()
+            writer.write(f"HTTP/1.1 {status}\r\n".encode() + length + b"\r\n" + says)
+            await writer.drain()
+        writer.close()
 
 
 @asynccontextmanager

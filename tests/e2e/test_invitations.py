@@ -59,6 +59,11 @@ class Administrator:
         listed = self.site.get("smcp,smp,configmaps,secrets,services,deployments,serviceaccounts")["items"]
         return {f"{each['kind']}/{each['metadata']['name']}": _content(each) for each in listed}
 
+    def is_ready(self) -> bool:
+        """Whether the condition Ready of the peer says so."""
+        conditions = self.site.get("smp", self.site.peer).get("status", {}).get("conditions", [])
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
     def log(self) -> str:
         return self.site.logs(f"istiod-{self.site.mesh}")
 
@@ -91,8 +96,9 @@ def test_two_meshes_become_peers_by_a_token(red: Administrator, green: Administr
     joined, said = green.isthmus("join", "-", token=token)
     took = time.monotonic() - began
     assert "green-mesh and red-mesh are peers" in joined
-    eventually(red.site.is_active, within_s=5, what="red has its peer too")
-    assert green.site.is_active()
+    for admin in (red, green):
+        eventually(admin.is_ready, within_s=5, what=f"the peer of {admin.site.mesh} is ready")
+        assert admin.site.is_active()
     assert took < 20, said
     roots = [line for text in (told, said) for line in text.splitlines() if "SHA-256" in line]
     assert len(roots) == 2

@@ -126,8 +126,12 @@ async def test_an_enrolled_mesh_is_a_peer(tmp_path: Path) -> None:
 
 
 async def test_who_is_not_welcome_changes_nothing(tmp_path: Path) -> None:
-    """A wrong proof, another gateway of the mesh, a workload, and nonsense: refused, and all stays as it was."""
+    """A wrong proof, another gateway of the mesh, a workload, and nonsense: refused, and all stays as it was.
+
+    Nor do Secrets with the label and something else in them invite anybody.
+    """
     async with invited(tmp_path) as green:
+        await green.red.apply(_secret("invitation-nonsense", b"{}"), _secret("invitation-nothing", b""))
         before, body = await green.everything(), green.message("enrol")
         assert await green.ask(body, proof="") == "NotProven"
         assert await green.ask(body, proof=prove(bytes(32), green.id, body)) == "NotProven"
@@ -157,10 +161,19 @@ async def test_one_of_many_is_accepted(tmp_path: Path) -> None:
         assert set(answers[1:]) <= {"Used", "PeerExists"}
 
 
-async def test_invitations_expire(tmp_path: Path) -> None:
-    """One that has expired is told to who has it, and removed when clocks can no longer be the reason."""
-    async with red_cluster(tmp_path) as red, red.control_plane():
+async def test_invitations_come_and_go(tmp_path: Path) -> None:
+    """The ingress gateway has a listener while somebody is invited, and none when that is revoked.
+
+    An invitation that has expired is told to who has it, and removed when clocks can no longer be the reason.
+    """
+    async with red_cluster(tmp_path) as red, red.control_plane(), gateway(red, INGRESS) as ingress:
+        await ingress.request(LISTENER, metadata={"POD_IP": "127.79.0.20"})
+        assert not (await ingress._read()).resources
         green = Invited(red)
+        await green.invite()
+        assert [each.name for each in (await ingress._read()).resources] == ["discovery"]
+        await red.kubectl("delete", "secret", "invitation-green-mesh-1")
+        assert list((await ingress._read()).removed_resources) == ["discovery"]
         await green.invite("invitation-green-mesh-late", ttl_s=-60)
 
         async def is_told() -> bool:
@@ -177,23 +190,3 @@ async def test_invitations_expire(tmp_path: Path) -> None:
 
         await until(is_removed)
         assert await green.ask(green.message("enrol")) == "Expired"
-
-
-async def test_the_gateway_is_open_while_somebody_is_invited(tmp_path: Path) -> None:
-    """The ingress gateway of the invitation gets a listener with it, and loses it when it is revoked."""
-    async with red_cluster(tmp_path) as red, red.control_plane(), gateway(red, INGRESS) as ingress:
-        await ingress.request(LISTENER, metadata={"POD_IP": "127.79.0.20"})
-        assert not (await ingress._read()).resources
-        await Invited(red).invite()
-        assert [each.name for each in (await ingress._read()).resources] == ["discovery"]
-        await red.kubectl("delete", "secret", "invitation-green-mesh-1")
-        assert list((await ingress._read()).removed_resources) == ["discovery"]
-
-
-async def test_a_broken_invitation_invites_nobody(tmp_path: Path) -> None:
-    """A Secret with the label and something else in it is passed over; others go on to work."""
-    async with red_cluster(tmp_path) as red, red.control_plane():
-        await red.apply(_secret("invitation-nonsense", b"{}"), _secret("invitation-nothing", b""))
-        green = Invited(red)
-        await green.invite()
-        await green.wait_invited()

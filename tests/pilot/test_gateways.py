@@ -167,6 +167,21 @@ def test_an_export_that_was_withdrawn_while_its_peer_was_out_comes_back() -> Non
     assert wanted in envoy.synced()[message.CLUSTER]
 
 
+def test_a_gateway_takes_enrolments_while_somebody_is_invited() -> None:
+    """Its first peer's or beside others; an egress gateway of some peer goes on as one and takes none."""
+    gateways = World().gateways()
+    ingress, egress = connect(gateways, "in"), connect(gateways, "out")
+    gateways.invite(frozenset({"in", "out"}))
+    assert set(ingress.synced()[message.LISTENER]) == {"discovery"}
+    gateways.plan([peer("red")])
+    assert set(ingress.synced()[message.LISTENER]) == {"discovery", "services"}
+    before = ingress.held[message.LISTENER]["discovery"]
+    served = set(egress.synced()[message.LISTENER])
+    gateways.invite(frozenset())
+    assert ingress.synced()[message.LISTENER]["discovery"] != before
+    assert set(egress.synced()[message.LISTENER]) == served
+
+
 def test_a_gateway_cannot_be_both() -> None:
     """A gateway that some peer calls its ingress is no egress; once that peer is gone, its imports are served."""
     gateways = World().gateways()
@@ -327,6 +342,7 @@ class Incremental(RuleBasedStateMachine):
         self.services: dict[QualifiedName, LocalService] = {}
         self.imports: dict[str, dict[int, ImportedPort]] = {gateway: {} for gateway in GATEWAYS}
         self.connected: list[Pod] = []
+        self.inviting: frozenset[str] = frozenset()
         if is_in_use:
             self._use()
         return multiple(*(self._connected(gateway, "127.0.0.1") for gateway in GATEWAYS))
@@ -384,6 +400,12 @@ class Incremental(RuleBasedStateMachine):
         """A peer is deleted, or cannot be used; its exports stay for the while."""
         self.peers.pop(mesh, None)
         self.plan()
+
+    @rule(gateways=st.frozensets(st.sampled_from(GATEWAYS), max_size=2))
+    def invite(self, gateways: frozenset[str]) -> None:
+        """Enrolments are taken at these gateways now, as far as they are nobody's egress."""
+        self.inviting = gateways
+        self.gateways.invite(gateways)
 
     @rule(mesh=MESHES)
     def export(self, mesh: str) -> None:
@@ -449,6 +471,7 @@ class Incremental(RuleBasedStateMachine):
         for gateway, ports in self.imports.items():
             for port in ports.values():
                 fresh.egress(gateway).put_import(port)
+        fresh.invite(self.inviting)
         fresh.plan([self.peers[mesh] for mesh in sorted(self.peers)])
         for gateway, address, envoy in self.connected:
             _, table = fresh.admit([identity(gateway)], {"POD_IP": address})

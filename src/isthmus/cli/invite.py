@@ -138,6 +138,8 @@ def join(
 
 
 MAX_READ = 1024 * 1024
+LONGEST_LINE = 4000
+LINE = 1000
 
 
 def _hand_over(token: "Token") -> None:
@@ -146,7 +148,13 @@ def _hand_over(token: "Token") -> None:
     _say(f"{invitation.peer} is invited until {invitation.expires_at:%Y-%m-%dT%H:%M:%SZ}")
     _say_roots(token)
     _say("hand the token to its administrator by a way that you trust; there: isthmus join - < token")
-    typer.echo(token.text)
+    typer.echo("\n".join(wrapped(token.text)))
+
+
+def wrapped(text: str) -> list[str]:
+    """A long token in lines, since a terminal takes no line of more than 4095 characters; they mean nothing in it."""
+    width = len(text) if len(text) <= LONGEST_LINE else LINE
+    return [text[start : start + width] for start in range(0, len(text), width)]
 
 
 def _say_roots(token: "Token") -> None:

@@ -1,8 +1,8 @@
 """Enrolment: how a mesh that was invited proves it and introduces itself, and what the inviter makes of that.
 
 Two questions with the same message: ``check`` asks whether all would be well and changes nothing; ``enrol`` uses the
-invitation up. Every message is proved with the invitation's key, which itself never travels. Nobody who cannot prove
-it learns anything, not even whether there is an invitation. Source: docs/protocol.md §5.
+invitation up. Every message is proved with the invitation's key, which itself never travels. Who cannot prove
+it learns nothing of any invitation, not even whether the one that is named exists. Source: docs/protocol.md §5.
 """
 
 import hashlib

@@ -79,14 +79,20 @@ class Joiner:
         why = "not looked at yet"
         try:
             async with asyncio.timeout(timeout_s):
-                while why:
-                    await self._home.refresh()
-                    why = not_ready(self._home.mesh.peers.get(self._home.peer, {}))
-                    await asyncio.sleep(POLL_S if why else 0)
+                while why := await self._not_ready():  # noqa: ASYNC110  (what is waited for is in a cluster)
+                    await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             raise Unfinished(
                 f"{self._home.peer} is a peer on both sides, and not ready within {timeout_s:g} s: {why}"
             ) from error
+
+    async def _not_ready(self) -> str:
+        """Why the peer is not ready, that our cluster does not tell included; empty if it is."""
+        try:
+            await self._home.refresh()
+        except KubeError as error:
+            return str(error)
+        return not_ready(self._home.mesh.peers.get(self._home.peer, {}))
 
     def _check_ourselves(self) -> None:
         """What we can tell without asking anybody."""
