@@ -3,11 +3,16 @@
 import asyncio
 
 import pytest
-from tests.probe.peer import POD, Handler, Us, answering, greeting, listening, silent
+from tests.probe.peer import POD, GreenCa, Handler, Us, answering, greeting, listening, silent
 
+from isthmus.envoy import cluster, egress
+from isthmus.envoy.message import ON_DEMAND
 from isthmus.federation.findings import Fault, RequestReport
+from isthmus.federation.plan import Endpoint, ImportedPort, RemotePeer
 from isthmus.federation.ports import FIRST_PORT
+from isthmus.pilot.checks import REQUEST_TIMEOUT_S
 from isthmus.probe import RequestOrder
+from isthmus.probe.prober import OPEN_FOR_S
 
 
 async def request(handler: Handler, protocol: str) -> RequestReport:
@@ -46,6 +51,15 @@ async def test_what_counts_as_an_answer(name: str) -> None:
     assert said in report.detail
     assert report.pod == "egress-0"
     assert report.duration_ms > 0
+
+
+def test_a_connection_that_stays_open_leads_to_the_peer() -> None:
+    """What counts as open is longer than Envoy keeps a caller waiting for a peer that does not answer."""
+    port = ImportedPort(FIRST_PORT, "green-mesh", "a.b.svc.red-mesh-exports.local", 5432, ())
+    peer = RemotePeer("green-mesh", "discovery", 0, (), (Endpoint("192.0.2.1", 15443),), GreenCa().bundle)
+    attempt_s = cluster.imported(port, peer).connect_timeout.seconds
+    assert attempt_s > 0
+    assert ON_DEMAND["timeout"]["seconds"] + egress.CONNECT_ATTEMPTS * attempt_s < OPEN_FOR_S < REQUEST_TIMEOUT_S
 
 
 async def test_a_port_that_nothing_listens_on() -> None:

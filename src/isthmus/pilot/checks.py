@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 CHECKS_AT_ONCE: Final = 8
 VIEW_TIMEOUT_S: Final = 4.0
-REQUEST_TIMEOUT_S: Final = 8.0
+REQUEST_TIMEOUT_S: Final = 12.0
 """Longer than a connection on which nothing comes must stay open to count (``probe.prober.OPEN_FOR_S``)."""
 CATCH_UP_S: Final = 2.0
 """So long a link whose way is open, and a list that just changed, are waited for."""

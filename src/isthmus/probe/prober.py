@@ -20,9 +20,9 @@ ALPN: Final = ("istio", "http/1.1")
 """What the gateway's Envoy offers a peer."""
 MAX_ATTEMPTS: Final = 32
 """Endpoints that one order leads to, whatever its names resolve to."""
-OPEN_FOR_S: Final = 6.5
-"""One that leads nowhere is closed by then: an Envoy waits a second for a cluster that it does not know, and five for
-a connection to the peer."""
+OPEN_FOR_S: Final = 10.0
+"""One that leads nowhere is closed by then: an Envoy waits a second for a cluster that it does not know, and then tries
+to connect to the peer as often and as long as it may (``envoy.egress``, ``envoy.cluster``)."""
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 """How a client of HTTP/2 begins: the preface and a SETTINGS frame without any (RFC 9113 §3.4)."""
 
