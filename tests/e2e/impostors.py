@@ -107,20 +107,6 @@ def standing(handler: Handler, context: ssl.SSLContext | None = None) -> Iterato
         server.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def black_hole() -> Iterator[int]:
-    """A port that answers nothing: its backlog is full, so that packets to it are dropped."""
-    with ExitStack() as stack:
-        server = stack.enter_context(socket.socket())
-        server.bind((ADDRESS, 0))
-        server.listen(0)
-        for _ in range(3):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
-
-
 def greets(connection: socket.socket) -> None:
     """A server of something else, which speaks first."""
     connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")

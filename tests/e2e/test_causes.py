@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.black_hole import black_hole
 from tests.e2e import impostors
 from tests.e2e.conftest import BIN, Federation, Site, eventually
 from tests.identity.corpus import Recipe
@@ -177,7 +178,7 @@ class Case:
 CASES: dict[str, Case] = {
     "AddressNotResolved": Case(lambda f: spec(f.red, remote={"addresses": ["nowhere.example"]})),
     "ConnectionRefused": Case(lambda f: spec(f.red, remote={"addresses": [impostors.ADDRESS]})),
-    "ConnectionTimedOut": Case(lambda f: elsewhere(f.red, impostors.black_hole())),
+    "ConnectionTimedOut": Case(lambda f: elsewhere(f.red, black_hole(impostors.ADDRESS))),
     "NotTls": Case(lambda f: elsewhere(f.red, impostors.standing(impostors.greets))),
     "HandshakeFailed": Case(lambda f: elsewhere(f.red, impostors.standing(impostors.hangs_up))),
     "UnexpectedServer": Case(

@@ -5,13 +5,13 @@ They are relays to the peer's ingress gateway at another port, as NodePorts are.
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.black_hole import black_hole
 from tests.envoy.test_data_path import (
     EGRESS,
     INGRESS,
@@ -65,21 +65,6 @@ async def relay(host: str) -> AsyncIterator[Relay]:
         await asyncio.start_server(built.relay, host, DISCOVERY),
     ):
         yield built
-
-
-@contextmanager
-def black_hole(host: str, port: int) -> Iterator[None]:
-    """An address that takes no connection and refuses none: its backlog is full, and packets to it are dropped."""
-    with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(socket.socket())
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(0)
-        for _ in range(4):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex((host, port))
-        yield
 
 
 def at(federation: Federation, *hosts: str) -> RemotePeer:

@@ -164,17 +164,3 @@ def refusing(context: ssl.SSLContext) -> Iterator[int]:
         refused = threads.submit(refuse)
         yield server.getsockname()[1]
         refused.result(timeout=5)
-
-
-@contextlib.contextmanager
-def black_hole() -> Iterator[int]:
-    """A port that answers no SYN: its backlog is full, so that the kernel drops what comes."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.socket())
-        server.bind((PEER, 0))
-        server.listen(0)
-        for _ in range(3):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(server.getsockname())
-        yield server.getsockname()[1]

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from tests.probe.peer import OUR_EGRESS, PEER, POD, RED, GreenCa, Us, black_hole, listening, now, order, silent
+from tests.black_hole import black_hole
+from tests.probe.peer import OUR_EGRESS, PEER, POD, RED, GreenCa, Us, listening, now, order, silent
 
 from isthmus.federation.findings import Fault, Step
 from isthmus.federation.plan import Endpoint
@@ -120,7 +121,7 @@ async def test_orders_that_are_none(agent: Agent, method: str, path: str, body: 
 async def test_no_more_orders_at_once_than_told(agent: Agent) -> None:
     """One order too many is refused at once, and is taken again when the others have ended."""
     green = GreenCa()
-    with black_hole() as port:
+    with black_hole(PEER) as port:
         async with asyncio.TaskGroup() as tasks:
             slow = [tasks.create_task(agent.client().probe(order(green, port, timeout_s=1.0))) for _ in range(4)]
             assert len(slow) == MAX_UNDER_WAY

@@ -9,6 +9,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 from msgspec.structs import replace as replace_fields
+from tests.black_hole import black_hole
 from tests.identity.corpus import BROKEN_LEAVES, CA, P384, Recipe
 from tests.probe import peer
 from tests.probe.peer import (
@@ -21,7 +22,6 @@ from tests.probe.peer import (
     Handler,
     Us,
     answering,
-    black_hole,
     current,
     greeting,
     listening,
@@ -246,7 +246,7 @@ async def test_no_route(us: Us, green: GreenCa) -> None:
 
 async def test_a_black_hole(us: Us, green: GreenCa) -> None:
     """No answer to the first packet: it takes the time that the order allows, and no longer."""
-    with black_hole() as port:
+    with black_hole(PEER) as port:
         attempt = await only_attempt(us, order(green, port, timeout_s=0.5))
     assert (attempt.reached, attempt.fault) == (Step.RESOLVE, Fault.TIMED_OUT)
 

@@ -9,17 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import grpc
 import structlog
 from lightkube.resources.core_v1 import Node, Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.api.logs import LogSettings
-from isthmus.ca import CertificateService, server_credentials
 from isthmus.collector import set_aside
-from isthmus.discovery import DiscoveryServer, discovery_app
 from isthmus.envoy.failure_log import CALLS
-from isthmus.envoy.message import ORDER
 from isthmus.federation.export_table import ExportChange
 from isthmus.federation.peer import Mesh
 from isthmus.federation.plan import Endpoint, ExportTarget
@@ -43,19 +39,18 @@ from isthmus.pilot.link import Link
 from isthmus.pilot.measured import Observed
 from isthmus.pilot.mesh_settings import MeshSettings
 from isthmus.pilot.metrics import Metrics
-from isthmus.pilot.names_server import ImportNames, NamesServer
+from isthmus.pilot.names_server import ImportNames
 from isthmus.pilot.peers import Parts, Peers
 from isthmus.pilot.probes import Probes
+from isthmus.pilot.servers import Served, start_servers
 from isthmus.pilot.settings import Settings
 from isthmus.pilot.staleness import Staleness
 from isthmus.pilot.status import Sources, StatusWriter
 from isthmus.pilot.tls import OwnTls
-from isthmus.pilot.tokens import TokenReviews
 from isthmus.pilot.trust import OwnIdentity, load_authority, own_bundle, publish_root
 from isthmus.pilot.workloads import Workloads
 from isthmus.readiness import serve_readiness
-from isthmus.reports import GatewayReport, ReportService
-from isthmus.xds import DeltaService
+from isthmus.reports import GatewayReport
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +166,7 @@ class ControlPlane:
             tasks.create_task(self._leadership.run(), name="leadership")
             # A gateway that came back before that would be told that all it has is gone.
             await self._peers.planned.wait()
-            await self._start_servers(tasks)
+            await start_servers(self._served(), tasks)
             self._is_serving = True
             set_aside()
             log.info("control plane serves", mesh=self._mesh.name, trust_domain=str(self._mesh.trust_domain))
@@ -211,48 +206,20 @@ class ControlPlane:
             ],
         )
 
-    async def _start_servers(self, tasks: asyncio.TaskGroup) -> None:
-        host = self._settings.pod_ip
-        discovery = DiscoveryServer(
-            discovery_app(self._peers, enroller=self._enrolments),
-            self._tls.server(),
-            host=host,
-            port=ports.DISCOVERY_PORT,
+    def _served(self) -> Served:
+        return Served(
+            client=self._client,
+            authority=self._authority,
+            settings=self._settings,
+            identity=self._identity,
+            tls=self._tls,
+            peers=self._peers,
+            enrolments=self._enrolments,
+            gateways=self._gateways,
+            names=self._names,
+            pushes=self._metrics.pushes,
+            reported=self._reported,
         )
-        self._identity.subscribe(lambda _: discovery.replace_context(self._tls.server()))
-        listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        tasks.create_task(discovery.run(listening), name="discovery server")
-        names = NamesServer(self._names, host=host, port=ports.DNS_PORT)
-        answering: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        tasks.create_task(names.run(answering), name="names server")
-        await listening
-        await answering
-        await self._start_grpc(tasks)
-
-    async def _start_grpc(self, tasks: asyncio.TaskGroup) -> None:
-        """Certificates for any workload with a token, configuration for gateways with a certificate."""
-        issuing = CertificateService(
-            lambda: self._authority,
-            TokenReviews(self._client),
-            trust_domain=self._settings.trust_domain,
-            lifetime=self._settings.certificate_lifetime,
-        )
-        serving = DeltaService(self._gateways, order=ORDER, pushes=self._metrics.pushes)
-        taking = ReportService(self._gateways, self._reported)
-        roots = self._authority.root_cert_pem
-        for port, handlers, credentials in (
-            (ports.CA_PORT, [issuing.handlers()], server_credentials(self._identity.current)),
-            (
-                ports.XDS_PORT,
-                [serving.handlers(), taking.handlers()],
-                server_credentials(self._identity.current, client_roots=lambda: roots),
-            ),
-        ):
-            server = grpc.aio.server()
-            server.add_generic_rpc_handlers(handlers)
-            server.add_secure_port(f"{self._settings.pod_ip}:{port}", credentials)
-            await server.start()
-            tasks.create_task(_until_cancelled(server), name=f"gRPC on {port}")
 
     def _endpoints(self, key: str) -> list[Endpoint]:
         target = ExportTarget.parse(key)
@@ -314,11 +281,3 @@ class ControlPlane:
 
     async def _problem(self) -> str | None:
         return None if self._is_serving else "the control plane is starting"
-
-
-async def _until_cancelled(server: grpc.aio.Server) -> None:
-    try:
-        # Not wait_for_termination: once that was cancelled, stop() leaves the streams open.
-        await asyncio.Event().wait()
-    finally:
-        await server.stop(0)
