@@ -140,12 +140,19 @@ async def test_an_answer_that_is_lost_is_told_from_a_message_that_was_not_sent(t
         assert len(inviter.heard) == 1
 
 
+@pytest.mark.parametrize("status", ["404 Not Found", "413 Payload Too Large", "429 Too Many Requests"])
+async def test_what_the_gateway_itself_refuses_has_not_arrived(tmp_path: Path, status: str) -> None:
+    """Nothing can have come of it: whoever waits for consent need not wonder."""
+    async with gateway(tmp_path) as inviter:
+        inviter.status, inviter.says = status, b"local"
+        with pytest.raises(UnsentError, match=status):
+            await ask_inviter(inviter.token(), BODY)
+
+
 @pytest.mark.parametrize(
     ("status", "says", "told"),
     [
         ("503 Service Unavailable", b"no healthy upstream", "503 Service Unavailable"),
-        ("429 Too Many Requests", b"local_rate_limited", "429 Too Many Requests"),
-        ("404 Not Found", b"", "404 Not Found"),
         ("200 OK", b"welcome", "200 OK"),
         ("200 OK", b'{"reason":"Used"}', "200 OK, with an answer that is 409"),
         ("403 Forbidden", GRANTED, "403 Forbidden, with an answer that is 200"),

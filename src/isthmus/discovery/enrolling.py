@@ -24,13 +24,16 @@ from isthmus.federation.plan import Endpoint
 from isthmus.mutual_tls import anonymous_context
 
 ANSWER_TIMEOUT_S: Final = 10.0
+_NOT_PASSED_ON: Final = frozenset({404, 413, 429})
+"""What the gateway itself says: nobody is invited, too long, too often."""
 
 
 async def ask(token: Token, body: bytes) -> Answer:
     """Send one message, to the first of the token's contacts that can be reached, and return what is said to it.
 
     Raises:
-        UnsentError: the gateway could not be reached, or could not prove who it is.
+        UnsentError: the gateway could not be reached, could not prove who it is, or did not pass the message on:
+            nothing came of it.
         LinkError: it did not answer, or not as the protocol has it. Whether the message arrived is not known then; the
             same message may be sent again.
     """
@@ -73,6 +76,8 @@ def _request(token: Token, body: bytes) -> h11.Request:
 
 def _understood(status: int, status_line: str, content: bytes) -> Answer:
     """The answer in the body; what has none, or another status than belongs to it, is from somebody on the way."""
+    if status in _NOT_PASSED_ON:
+        raise UnsentError(status_line)
     try:
         answer = parse_answer(content)
     except MalformedEnrolmentError as error:
