@@ -84,10 +84,11 @@ async def _follow_imports(meshes: TwoMeshes, imports: Seen) -> None:
             await imports.put(name, service.spec.ports[0].targetPort)
 
 
-async def create(meshes: TwoMeshes, name: str) -> float:
+async def create(meshes: TwoMeshes, name: str, *, in_red: bool = False) -> float:
     """Create one more Service in front of the pods of ratings; the moment at which the API server had it."""
     spec = ServiceSpec(selector={"app": "ratings"}, ports=[ServicePort(name="http", port=PORT)])
-    await meshes.green.client.create(Service(metadata=ObjectMeta(name=name, namespace=NAMESPACE), spec=spec))
+    side = meshes.red if in_red else meshes.green
+    await side.client.create(Service(metadata=ObjectMeta(name=name, namespace=NAMESPACE), spec=spec))
     return now()
 
 

@@ -1,7 +1,7 @@
 """The data path through both gateways beside two Envoys configured by hand for the same hop, measured in turn.
 
-The same client, the same server and the same mutual TLS on both ways. The lab's proxy for Service addresses, which is
-no part of what is measured, is taken out: red is given the address of green's gateway pod itself.
+The same client, the same server, the same mutual TLS and as many workers on both ways. The lab's proxy for Service
+addresses, which is no part of what is measured, is taken out: red is given the address of green's gateway pod itself.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.changes import NAMESPACE, answered, observed
 from bench.load import ask_for
-from bench.two_meshes import BIN, Peer, TwoMeshes
+from bench.two_meshes import BIN, Peer, Side, TwoMeshes, processes
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.discovery_v1 import Endpoint, EndpointPort
 from lightkube.models.meta_v1 import ObjectMeta
@@ -38,13 +38,24 @@ ROUND_S = 3
 async def compare(meshes: TwoMeshes) -> dict[str, Any]:
     """Requests per second and latencies of both, on kept and on new connections."""
     with TemporaryDirectory(prefix="isthmus-hand-") as folder:
-        async with _envoys(Path(folder)), observed(meshes) as seen:
+        workers = {
+            "egress": _workers(meshes.red, f"egress-{meshes.green.mesh}"),
+            "ingress": _workers(meshes.green, f"ingress-{meshes.red.mesh}"),
+        }
+        async with _envoys(Path(folder), workers), observed(meshes) as seen:
             await _share_backend(meshes)
             await seen.imports.wait(NAME)
             targets = {"isthmus": (await meshes.egress(), int(seen.imports.values[NAME])), "by_hand": EGRESS}
             for target in targets.values():
                 await answered(*target, pause_s=0.05)
-            return {kind: await _in_turn(targets, keep=kind == "kept") for kind in ("kept", "new")}
+            found = {kind: await _in_turn(targets, keep=kind == "kept") for kind in ("kept", "new")}
+            return {"workers": workers, **found}
+
+
+def _workers(side: Side, gateway: str) -> int:
+    """How many the gateway's Envoy has: an egress gateway that may open few files has one."""
+    words = processes(side)[gateway].words
+    return int(words[words.index("--concurrency") + 1])
 
 
 async def _in_turn(targets: dict[str, tuple[str, int]], *, keep: bool) -> dict[str, dict[str, float]]:
@@ -74,7 +85,7 @@ async def _share_backend(meshes: TwoMeshes) -> None:
 
 
 @asynccontextmanager
-async def _envoys(folder: Path) -> AsyncIterator[None]:
+async def _envoys(folder: Path, workers: dict[str, int]) -> AsyncIterator[None]:
     """The server and the two gateways configured by hand, within the block."""
     certificates = await asyncio.to_thread(_write_certificates, folder)
     configs = {"server": _server(), "ingress": _ingress(certificates), "egress": _egress(certificates)}
@@ -83,7 +94,8 @@ async def _envoys(folder: Path) -> AsyncIterator[None]:
         for name, config in configs.items():
             path = folder / f"{name}.json"
             await asyncio.to_thread(path.write_text, json.dumps(config))
-            command = [ENVOY, "-c", str(path), "--concurrency", "2", "--disable-hot-restart", "--log-level", "error"]
+            own = str(workers.get(name, 2))
+            command = [ENVOY, "-c", str(path), "--concurrency", own, "--disable-hot-restart", "--log-level", "error"]
             started.append(await asyncio.create_subprocess_exec(*command, stdout=sys.stderr))
         yield
     finally:

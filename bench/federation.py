@@ -17,7 +17,17 @@ from typing import Any
 
 from bench.changes import Observed, answered, create, now, observed, side_by_side
 from bench.data_path import compare
-from bench.two_meshes import REPOSITORY, Exports, Imports, TwoMeshes, listening_ports, processes, rules, two_meshes
+from bench.two_meshes import (
+    REPOSITORY,
+    Exports,
+    Imports,
+    TwoMeshes,
+    listening_ports,
+    processes,
+    rules,
+    two_meshes,
+)
+from lightkube.models.meta_v1 import ObjectMeta
 
 SIZES = (10, 100, 1_000, 10_000)
 CHANGES = 50
@@ -47,6 +57,8 @@ async def measure(size: int, *, data_path: bool) -> dict[str, Any]:
             figures["burst"] = await burst(meshes, seen)
             tell(size, "burst", figures["burst"])
         figures["memory_at_end_mb"] = memory(meshes)
+        figures["both_ways_mb"] = await both_ways(meshes, size)
+        tell(size, "red exports as many as it imports, MB", figures["both_ways_mb"])
         if data_path:
             figures["data_path"] = await compare(meshes)
             tell(size, "data path", figures["data_path"])
@@ -69,6 +81,25 @@ async def first_import(meshes: TwoMeshes, seen: Observed, size: int) -> dict[str
     figures = {"objects_s": objects_s, "served_s": now() - began}
     tell(size, "first import", figures)
     return figures
+
+
+async def both_ways(meshes: TwoMeshes, size: int) -> float:
+    """Let red export as many services as it imports; what its control plane takes then."""
+    red = meshes.red
+    metadata = ObjectMeta(name=red.peer, namespace=red.namespace)
+    await red.client.create(Exports(metadata=metadata, spec={"exportRules": [ALL_OF_BOOKINFO]}))
+    await side_by_side((create(meshes, f"own-{number}", in_red=True) for number in range(size)), at_once=8)
+    async with asyncio.timeout(SIZE_TIMEOUT_S):
+        while await exported_by_red(meshes) < size:  # noqa: ASYNC110  (a process of its own)
+            await asyncio.sleep(1)
+    return memory(meshes)["red-mesh pilot"]
+
+
+async def exported_by_red(meshes: TwoMeshes) -> int:
+    """How many services the status of red's ExportedServiceSet lists."""
+    red = meshes.red
+    found: dict[str, Any] = dict(await red.client.get(Exports, red.peer, namespace=red.namespace))
+    return len(found.get("status", {}).get("exportedServices") or ())
 
 
 async def all_answer(address: str, seen: Observed) -> None:
@@ -178,6 +209,7 @@ ROWS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("CPU ms per change, exporting pilot", lambda f: f"{1000 * f['change']['cpu_s']['exporting_pilot']:.1f}"),
     ("CPU ms per change, importing pilot", lambda f: f"{1000 * f['change']['cpu_s']['importing_pilot']:.1f}"),
     ("importing pilot, MB", lambda f: f"{f['memory_mb']['red-mesh pilot']:.0f}"),
+    ("  exporting as many as well, MB", lambda f: f"{f['both_ways_mb']:.0f}"),
     ("exporting pilot, MB", lambda f: f"{f['memory_mb']['green-mesh pilot']:.0f}"),
     ("egress gateway, MB", lambda f: f"{f['memory_mb']['red-mesh egress-green-mesh']:.0f}"),
     ("ingress gateway, MB", lambda f: f"{f['memory_mb']['green-mesh ingress-red-mesh']:.0f}"),
@@ -207,7 +239,8 @@ def table(results: list[dict[str, Any]]) -> str:
 def data_path_table(figures: dict[str, Any]) -> str:
     """The data path beside the pair configured by hand."""
     lines = ["", "| data path | Isthmus | by hand | ratio |", "| --- | ---: | ---: | ---: |"]
-    for kind, each in figures.items():
+    for kind in ("kept", "new"):
+        each = figures[kind]
         ours, theirs = each["isthmus"], each["by_hand"]
         ratio = ours["requests_per_s"] / theirs["requests_per_s"]
         lines.append(

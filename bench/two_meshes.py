@@ -144,6 +144,11 @@ class Process:
     pid: int
 
     @property
+    def words(self) -> list[str]:
+        """Its command line."""
+        return Path(f"/proc/{self.pid}/cmdline").read_bytes().decode().split("\0")
+
+    @property
     def cpu_s(self) -> float:
         """CPU seconds so far, in user and kernel mode."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()

@@ -57,8 +57,7 @@ def has_chains(block: int) -> bool:
 def imports(plan: EgressPlan, block: int, bind_address: str, imported: Mapping[int, ImportedPort]) -> Any:
     """The listener of a block of gateway ports, imported or not: the port that is called names the cluster.
 
-    The cluster is made when it is first called; there is none for a port without import, and the call is closed. The
-    workers share one socket a port, lest a gateway run out of files, and take turns in accepting.
+    The cluster is made when it is first called; there is none for a port without import, and the call is closed.
     """
     first, *others = (socket_address(bind_address, port) for port in _ports(block))
     return listener_pb2.Listener(
@@ -67,8 +66,6 @@ def imports(plan: EgressPlan, block: int, bind_address: str, imported: Mapping[i
         address=first,
         additional_addresses=[{"address": address} for address in others],
         socket_options=KEEPALIVE,
-        enable_reuse_port={"value": False},
-        connection_balance_config={"exact_balance": {}},
         filter_chains=_chains(block, imported) if has_chains(block) else [{"filters": _TO_IMPORT}],
         access_log=[*_import_log(plan.access_log), *failure_log.calls(METADATA)],
     )
