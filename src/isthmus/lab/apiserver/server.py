@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from isthmus.lab.apiserver.kubeconfig import Kubeconfig
 from isthmus.lab.apiserver.rest.app import PEER_CERTIFICATE, App
 from isthmus.lab.apiserver.rest.services import PodLogs, Services
 from isthmus.lab.apiserver.schema import builtin_schema
-from isthmus.lab.apiserver.storage import Event, Store
+from isthmus.lab.apiserver.storage import Event, Store, Window
 from isthmus.lab.apiserver.storage.store import open_store
 
 STOP_WITHIN_S = 1
@@ -46,6 +46,7 @@ class Settings:
 
     ``data_dir`` holds everything that must survive a restart. ``port`` 0 takes any free one. ``names`` are further DNS
     names and addresses for the server's certificate. ``service_cidr`` is where Services get their addresses from.
+    ``window`` is how far back watches can resume.
     """
 
     data_dir: Path
@@ -54,6 +55,7 @@ class Settings:
     service_cidr: str = "127.96.0.0/16"
     names: tuple[str, ...] = ()
     cluster_name: str = "lab"
+    window: Window = field(default_factory=Window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class ApiServer:
         taken; both also reach ``started``'s waiter.
         """
         try:
-            async with open_store(self._settings.data_dir) as store:
+            async with open_store(self._settings.data_dir, window=self._settings.window) as store:
                 identity = await asyncio.to_thread(self._load_identity)
                 await self._serve(store, identity, started)
         except Exception as error:

@@ -42,9 +42,9 @@ def open_watch(state: State, request: WatchRequest) -> Stream:
     """The stream of a watch. Raises StatusError when it can't begin; a version that is too old is an event instead."""
     target, options = request.target, request.options
     revision = options.revision
+    check_revision(state, revision)
     try:
         if options.initial_events or (options.initial_events is None and not revision):
-            check_revision(state, revision)
             initial = state.listed(target.resource.storage, target.namespace)
             watcher = state.watch(target.resource.storage, target.namespace)
         else:
@@ -54,7 +54,7 @@ def open_watch(state: State, request: WatchRequest) -> Stream:
     except ExpiredError as error:
         return Stream(_refusal(expired(str(error))), media_type="application/json")
     chosen = [one for one in initial if options.selection.matches(one)]
-    lines = _Lines(request).stream(chosen, state, watcher)
+    lines = _Lines(request).stream(chosen, state, watcher, begun_at=state.revision)
     return Stream(lines, media_type="application/json", ended=lambda: state.unwatch(watcher))
 
 
@@ -75,12 +75,14 @@ class _Lines:
         self._selection = request.options.selection
         self._headed = True
 
-    async def stream(self, initial: list[Stored], state: State, watcher: Watcher) -> AsyncGenerator[bytes]:
-        revision = state.revision
+    async def stream(
+        self, initial: list[Stored], state: State, watcher: Watcher, *, begun_at: int
+    ) -> AsyncGenerator[bytes]:
+        """``begun_at``: the revision at which the initial objects were read, and after which the watcher hears all."""
         for start in range(0, len(initial), INITIAL_CHUNK):
             yield b"".join([self._line(b"ADDED", one) for one in initial[start : start + INITIAL_CHUNK]])
         if self._request.options.initial_events:
-            yield self._bookmark(revision, end_of_initial=True)
+            yield self._bookmark(begun_at, end_of_initial=True)
         deadline = time.monotonic() + (self._request.options.timeout_s or DEFAULT_TIMEOUT_S)
         bookmark = time.monotonic() + BOOKMARK_EVERY_S
         while True:

@@ -6,8 +6,8 @@ Objects are bytes under a key. Must not: know a kind, HTTP, or who asks. ``rest`
 The resource version of Kubernetes is the global revision: every write takes the next one.
 """
 
-from isthmus.lab.apiserver.storage.state import Event, Watcher
+from isthmus.lab.apiserver.storage.state import Event, Watcher, Window
 from isthmus.lab.apiserver.storage.store import Store
 from isthmus.lab.apiserver.storage.writer import Write
 
-__all__ = ["Event", "Store", "Watcher", "Write"]
+__all__ = ["Event", "Store", "Watcher", "Window", "Write"]

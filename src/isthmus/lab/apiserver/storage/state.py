@@ -10,22 +10,23 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from isthmus.lab.apiserver.objects import Key, Stored
-
-WATCHER_BACKLOG = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """How many recent events are kept, and how many bytes of objects in them: what watches can resume from.
 
-    The defaults cover minutes of a busy lab in a fraction of its memory.
+    The defaults cover minutes of a busy lab in a fraction of its memory. ``backlog`` is how many events may wait for a
+    watcher that does not read them, before it is dropped.
     """
 
     events: int = 8192
     bytes: int = 24 * 1024 * 1024
+    backlog: int = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,10 @@ class Watcher:
     One reader. It is dropped (``overflowed``) when it falls too far behind, and ``closed`` when the server stops.
     """
 
-    def __init__(self, resource: str, namespace: str) -> None:
+    def __init__(self, resource: str, namespace: str, *, backlog: int) -> None:
         self.resource = resource
         self.namespace = namespace
+        self._backlog = backlog
         self.overflowed = False
         self.closed = False
         self._waiting: deque[Event] = deque()
@@ -70,27 +72,33 @@ class Watcher:
         """Take an event; False when the backlog is full and the watcher is to be dropped."""
         if self.namespace and event.key.namespace != self.namespace:
             return True
-        if len(self._waiting) >= WATCHER_BACKLOG:
-            self.overflowed = True
-            self._wake.set()
+        if self.overflowed or len(self._waiting) >= self._backlog:
+            self._drop()
             return False
         self._waiting.append(event)
         self._wake.set()
         return True
+
+    def _drop(self) -> None:
+        """Its reader has to list again anyway: what waits is not kept for it."""
+        self.overflowed = True
+        self._waiting.clear()
+        self._wake.set()
 
     def close(self) -> None:
         self.closed = True
         self._wake.set()
 
     async def wait_events(self, timeout_s: float) -> list[Event]:
-        """The events that wait, as soon as there is one; none when the time is over or the watcher ended."""
+        """The events that wait, as soon as there is one; none when the time is over or the watcher ended.
+
+        Whatever was offered before it returns is in it: a bookmark that follows may name the state's revision.
+        """
         if not self._waiting and not self.ended and timeout_s > 0:
             self._wake.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._wake.wait()
-            except TimeoutError:
-                return []
         events = list(self._waiting)
         self._waiting.clear()
         return events
@@ -194,7 +202,7 @@ class State:
 
     def watch(self, resource: str, namespace: str) -> Watcher:
         """A watcher of everything from now on; the caller gives it back with ``unwatch``."""
-        watcher = Watcher(resource, namespace)
+        watcher = Watcher(resource, namespace, backlog=self.window.backlog)
         self._watchers[resource].append(watcher)
         return watcher
 
