@@ -54,3 +54,11 @@ def test_no_reason_is_missing() -> None:
     reasons = {reason for path in SOURCES for reason in _reasons(path)}
     assert {"UnknownRoot", "NameTaken", "ComponentsReady", "RootNotFound", "Waiting"} <= {*reasons, "UnknownRoot"}
     assert [reason for reason in sorted(reasons) if f"`{reason}`" not in PAGE] == []
+
+
+def test_every_reason_is_brought_about_somewhere() -> None:
+    """Each reason that the code can give is the outcome of some test: none is there for decoration."""
+    tests = REPOSITORY / "tests"
+    said = " ".join(path.read_text() for path in tests.rglob("test_*.py") if path.parent.name != "docs")
+    reasons = {cause.reason for cause in CAUSES} | {reason for path in SOURCES for reason in _reasons(path)}
+    assert [reason for reason in sorted(reasons) if f'"{reason}"' not in said] == []

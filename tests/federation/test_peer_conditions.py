@@ -86,6 +86,7 @@ def test_a_link_that_is_well_has_every_condition_true() -> None:
     found = peer_conditions(WELL, now=NOW)
     assert [each.type for each in found] == [*PEER_CONDITIONS, READY]
     assert {each.status for each in found} == {"True"}
+    assert [each.reason for each in found[:4]] == ["Accepted", "RootsKnown", "GatewaysReady", "PeerReached"]
     assert BUNDLE.fingerprints()[0] in message(WELL, "TrustResolved")
 
 

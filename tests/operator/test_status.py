@@ -80,7 +80,7 @@ def test_error_is_told() -> None:
     for type_ in ("Reconciled", "Ready"):
         found = condition(status.conditions, type_)
         assert found is not None
-        assert (found.status, found.message) == ("False", "cannot apply Service: no")
+        assert (found.status, found.reason, found.message) == ("False", "ReconcileError", "cannot apply Service: no")
 
 
 def test_status_settles() -> None:
