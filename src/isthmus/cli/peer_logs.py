@@ -126,7 +126,7 @@ async def _work(
     from isthmus.doctor.peer_logs import connect_all, sources
 
     async with connect_all(contexts, kubeconfig) as clusters:
-        chosen = sources(await clusters.read(), peer, namespace=namespace)
+        chosen = sources(await clusters.read(namespace), peer, namespace=namespace)
         printer.prepare(chosen)
         if is_following:
             await _follow(clusters, chosen, wish, printer)

@@ -9,6 +9,7 @@ from isthmus.doctor.contexts import connect
 from isthmus.doctor.objects import listed, side_by_side
 from isthmus.doctor.peer_logs.sources import Cluster, Source
 from isthmus.kube import Client
+from isthmus.kube.errors import Denied
 
 LONGEST_LINE_BYTES = 64 * 1024
 _CONTAINERS = {"istiod": "discovery"}
@@ -22,14 +23,25 @@ class Clusters:
         """Remember them."""
         self._clients = dict(clients)
 
-    async def read(self) -> list[Cluster]:
-        """The control planes and peers of each cluster, in the order of the contexts. Raises KubeError."""
-        return await side_by_side([self._cluster(context) for context in self._clients])
+    async def read(self, namespace: str = "") -> list[Cluster]:
+        """The control planes and peers of each cluster, in the order of the contexts. Raises KubeError.
 
-    async def _cluster(self, context: str | None) -> Cluster:
+        namespace: what there is is looked for there, where one may not see the whole cluster.
+        """
+        return await side_by_side([self._cluster(context, namespace) for context in self._clients])
+
+    async def _cluster(self, context: str | None, namespace: str) -> Cluster:
+        try:
+            return await self._seen(context, "")
+        except Denied:
+            if not namespace:
+                raise
+        return await self._seen(context, f"namespaces/{namespace}/")
+
+    async def _seen(self, context: str | None, scope: str) -> Cluster:
         client, where = self._clients[context], _where(context)
-        planes = await listed(client, "/apis/maistra.io/v2/servicemeshcontrolplanes", where=where)
-        peers = await listed(client, "/apis/federation.maistra.io/v1/servicemeshpeers", where=where)
+        planes = await listed(client, f"/apis/maistra.io/v2/{scope}servicemeshcontrolplanes", where=where)
+        peers = await listed(client, f"/apis/federation.maistra.io/v1/{scope}servicemeshpeers", where=where)
         return Cluster(context=context, control_planes=planes, peers=peers)
 
     async def pods(self, source: Source) -> list[str]:
