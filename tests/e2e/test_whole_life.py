@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -166,7 +167,7 @@ def test_it_is_deleted_and_created_in_any_order(life: Life, order: str) -> None:
     assert life.red.get("endpointslices", "-A", "-l", "isthmus.io/peer=green-mesh")["items"] == []
     assert not life.is_named(hostname)
     eventually(lambda: not answers(address, 15443), within_s=SOON_S, what="green's ingress listens to nobody")
-    assert not answers(address, 8188)
+    eventually(lambda: discovery_status(address) == 404, within_s=SOON_S, what="whoever asks is told so")
     for site, kind in steps(life, ORDERS[order]):
         life.create(site, kind)
     eventually(life.federation.is_whole, within_s=20, what="whole again")
@@ -183,6 +184,45 @@ def answers(address: str, port: int) -> bool:
         return True
     except OSError:
         return False
+
+
+def discovery_status(address: str) -> int:
+    """What discovery tells a stranger without a certificate; 0 if it tells nothing."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(address, 8188, timeout=2, context=context)
+    try:
+        connection.request("GET", "/v1/watch")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def _withdrawn(life: Life) -> None:
+    life.delete(life.green, "exportedserviceset")
+
+
+def _no_rules(life: Life) -> None:
+    life.delete(life.red, "importedserviceset")
+
+
+def _untrusted_here(life: Life) -> None:
+    life.delete(life.red, "configmap")
+
+
+@pytest.mark.parametrize("take", [_withdrawn, _no_rules, _untrusted_here])
+def test_what_is_open_ends_with_the_share(life: Life, take: Callable[[Life], None]) -> None:
+    """An export that is withdrawn, an import that goes, a peer whose root the calling mesh takes away: what is open
+    ends on both sides, and is served again when it is as before."""
+    with life.open_connection() as connection:
+        take(life)
+        eventually(lambda: is_closed(connection), within_s=SOON_S, what="the open connection is closed")
+    life.restore()
+    eventually(life.federation.is_whole, what="whole again")
+    with life.open_connection():
+        pass
 
 
 def _other_client(life: Life) -> None:
