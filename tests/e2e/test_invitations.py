@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,14 +158,24 @@ def test_what_was_made_is_taken_back(red: Administrator, green: Administrator) -
     token = red.invite("green-mesh")
     with green.start("join", "-", token=token) as joining:
         assert joining.stderr is not None
-        lines = iter(joining.stderr.readline, "")
-        assert any("would consent" in line for line in lines)
-        red.invite("green-mesh")
-        assert joining.wait(timeout=60) == 2, "refused"
+        with paused(green.site.process("operator")):  # so that green's gateways take until the token is void
+            assert any("would consent" in line for line in iter(joining.stderr.readline, ""))
+            red.invite("green-mesh")
         assert "refuses (NotProven)" in joining.stderr.read()
+    assert joining.returncode == 2
     eventually(lambda: green.has() == untouched[1], what="all is as it was")
     red.invite("--revoke", "green-mesh")
     eventually(lambda: red.has() == untouched[0], what="all is as it was")
+
+
+@contextmanager
+def paused(process: int) -> Iterator[None]:
+    """A process that does nothing for the block."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def _peer_of_domain(domain: str) -> str:
