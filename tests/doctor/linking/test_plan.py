@@ -192,6 +192,14 @@ WRONG = [
         [mesh("red", trust_domain="a.b"), mesh("green", trust_domain="a.b", root=root("a.b", 1))],
         "red and green are both of trust domain a.b, but have different roots",
     ),
+    (
+        "an alias that is another's trust domain",
+        [
+            mesh("red", spec={"security": {"trust": {"domain": "red.local", "additionalDomains": ["green.local"]}}}),
+            mesh("green"),
+        ],
+        "red and green are both of trust domain green.local, but have different roots",
+    ),
     ("long name", [mesh("red"), mesh("g" * 60)], "longer than 63 characters"),
     (
         "other role",

@@ -261,6 +261,17 @@ def test_wildcards_and_labels_may_export_anything() -> None:
         assert not linted(files).count(Severity.ERROR), rule
 
 
+def test_our_own_roots_vouch_for_an_alias_of_ours() -> None:
+    """A peer of one of our trust domains needs no ConfigMap, as in the control plane."""
+    files = two_meshes()
+    del files["red/root.yaml"]
+    assert [finding.code for finding in linted(files).findings] == ["RootNotFound"]
+    trust = "domain: red-mesh.local"
+    assert trust in files[RED_SMCP]
+    files[RED_SMCP] = files[RED_SMCP].replace(trust, f"{trust}\n      additionalDomains: [green-mesh.local]")
+    assert not linted(files).findings
+
+
 def test_a_report_as_text_and_as_json() -> None:
     """One line a finding, as editors read them; the same for programs."""
     files = {**two_meshes(), RED_PEER: two_meshes()[RED_PEER].replace("trustDomain:", "trustDomian:")}

@@ -53,12 +53,13 @@ def _trust_domains(meshes: Sequence[MeshState], bundles: Mapping[str, TrustBundl
     """One trust domain is one authority: with two of them, neither mesh could tell who is of which."""
     for one, other in combinations(meshes, 2):
         first, second = bundles.get(one.name), bundles.get(other.name)
-        if one.trust_domain != other.trust_domain or first is None or second is None:
+        common = [each for each in one.trust_domains if each in other.trust_domains]
+        if not common or first is None or second is None:
             continue
         if set(first.fingerprints()).isdisjoint(second.fingerprints()):
             yield (
-                f"{one.name} and {other.name} are both of trust domain {one.trust_domain}, but have different roots:"
-                " give one of them another spec.security.trust.domain in its ServiceMeshControlPlane"
+                f"{one.name} and {other.name} are both of trust domain {common[0]}, but have different roots: change"
+                " spec.security.trust in the ServiceMeshControlPlane of one of them (domain, or additionalDomains)"
             )
 
 

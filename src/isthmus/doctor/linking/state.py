@@ -46,6 +46,12 @@ class MeshState:
     def trust_domain(self) -> str:
         return str(at(self.control_plane, "spec", "security", "trust").get("domain") or DEFAULT_TRUST_DOMAIN)
 
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """All trust domains that are its own: that of its identities, and aliases."""
+        aliases = at(self.control_plane, "spec", "security", "trust").get("additionalDomains") or ()
+        return (self.trust_domain, *map(str, aliases))
+
     def gateways(self, role: str) -> Mapping[str, Any]:
         """The entries of the ServiceMeshControlPlane for that role, by name."""
         return at(self.control_plane, "spec", "gateways", SECTIONS[role])

@@ -34,6 +34,12 @@ class Mesh:
         """The trust domain; empty if the control plane is not known."""
         return self.typed.spec.security.trust.domain if self.typed else ""
 
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """All trust domains that are its own, aliases too; our own roots vouch for a peer that is of one of them."""
+        trust = self.typed.spec.security.trust if self.typed else None
+        return (trust.domain, *trust.additional_domains) if trust else ()
+
 
 def meshes_of(resources: Sequence[Resource]) -> list[Mesh]:
     """The meshes, by namespace; where clusters use one namespace for theirs, by the folder of the control plane."""

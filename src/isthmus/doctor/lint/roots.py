@@ -16,7 +16,7 @@ SOON = timedelta(days=30)
 def root_findings(pairs: Sequence[Pair], now: datetime) -> Iterator[Finding]:
     """Everything that is wrong with the roots of peers."""
     for pair in pairs:
-        if pair.spec.spec.security.trust_domain == pair.mesh.trust_domain:
+        if pair.spec.spec.security.trust_domain in pair.mesh.trust_domains:
             continue  # our own root counts, whatever the resource names
         name = pair.spec.root_config_map
         found = pair.mesh.config_maps.get(name)
