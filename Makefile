@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 MESHES ?= red,green
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stories check bench bench-link format docs lock clean
+.PHONY: help setup demo test stories churn check bench bench-link format docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -26,6 +26,9 @@ test: setup ## every test; real Envoys, real kubectl
 
 stories: setup ## the whole plan against a model, in 200 stories (STORIES=1000 for more); some ten seconds each
 	STORIES=$(or $(STORIES),200) $(BIN)/python -m pytest tests/pilot/test_whole_plan.py
+
+churn: setup ## a controller of kopf's on a lab whose objects come, change and go, for a minute (CHURN_S=600 for longer)
+	CHURN_S=$(or $(CHURN_S),60) $(BIN)/python -m pytest tests/lab/libraries/test_kopf.py
 
 bench: setup ## what federation costs with 10 to 10 000 shared services; build/bench/federation.json
 	$(BIN)/python -m bench.federation $(if $(SIZES),--sizes $(SIZES))

@@ -416,7 +416,23 @@ def test_deletion_with_dependents(red: Cluster, namespace: str, cascade: str) ->
     red.apply(*web(namespace))
     red.kubectl("-n", namespace, "rollout", "status", "deploy/web", "--timeout=15s")
     red.kubectl("-n", namespace, "delete", "deploy", "web", f"--cascade={cascade}", "--timeout=10s")
+    left = red.get("replicasets,pods", "-n", namespace)["items"]
+    assert left == [] or cascade == "background", "in the foreground, dependents go before their owner"
     eventually(lambda: red.get("replicasets,pods", "-n", namespace)["items"] == [])
+
+
+def test_deletion_that_orphans(red: Cluster, namespace: str) -> None:
+    """What was owned stays as it was, belongs to nobody, and to the next owner that would have made it so."""
+    red.apply(*web(namespace))
+    red.kubectl("-n", namespace, "rollout", "status", "deploy/web", "--timeout=15s")
+    before = red.get("replicasets,pods", "-n", namespace)["items"]
+    red.kubectl("-n", namespace, "delete", "deploy", "web", "--cascade=orphan", "--timeout=10s")
+    [replica_set] = red.get("replicasets", "-n", namespace)["items"]
+    assert "ownerReferences" not in replica_set["metadata"]
+    red.apply(*web(namespace))
+    red.kubectl("-n", namespace, "rollout", "status", "deploy/web", "--timeout=15s")
+    after = red.get("replicasets,pods", "-n", namespace)["items"]
+    assert [one["metadata"]["uid"] for one in after] == [one["metadata"]["uid"] for one in before]
 
 
 def test_a_namespace_goes_with_all_it_holds(red: Cluster) -> None:

@@ -23,6 +23,7 @@ from isthmus.lab.client import (
     metadata_of,
 )
 from isthmus.lab.client.status import status_patch
+from isthmus.lab.controllers.adoption import adopt, is_orphan_of
 from isthmus.lab.controllers.deployment_status import PROGRESS_DEADLINE_S, deployment_status, progress_deadline
 from isthmus.lab.controllers.ownership import owner_reference
 from isthmus.lab.controllers.rollout import HASH_LABEL, SetState, plan, same_template, template_hash
@@ -51,11 +52,16 @@ class DeploymentController:
         owner = controller_of(replica_set) if replica_set is not None else None
         if replica_set is not None and owner is not None and owner.kind == "Deployment":
             self._loop.add(ObjectKey(key_of(replica_set).namespace, owner.name))
+        elif replica_set is not None and owner is None:
+            for deployment in self._deployments.namespace(key_of(replica_set).namespace):
+                if is_orphan_of(deployment.spec.selector, replica_set):
+                    self._loop.add(key_of(deployment))
 
     async def _reconcile(self, key: ObjectKey) -> None:
         deployment = self._deployments.get(key)
         if deployment is None or metadata_of(deployment).deletionTimestamp:
             return
+        await self._adopt(deployment)
         owned = self._owned(deployment)
         new = next((s for s in owned if same_template(_template(s), deployment.spec.template)), None)
         if new is None:
@@ -68,6 +74,13 @@ class DeploymentController:
         await self._scale(deployment, new, old)
         await self._forget(deployment, old)
         await self._write_status(deployment, new, [new, *old])
+
+    async def _adopt(self, deployment: Deployment) -> None:
+        selector = deployment.spec.selector
+        sets = self._sets.namespace(key_of(deployment).namespace)
+        orphans = [replica_set for replica_set in sets if is_orphan_of(selector, replica_set)]
+        for replica_set in await adopt(self._client, deployment, orphans):
+            self._sets.observe(replica_set)
 
     def _owned(self, deployment: Deployment) -> list[ReplicaSet]:
         uid = metadata_of(deployment).uid

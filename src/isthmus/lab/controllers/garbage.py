@@ -7,7 +7,6 @@ and orphan deletion by the owner's finalizers. Works on every kind the server ha
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import httpx2
@@ -20,31 +19,23 @@ from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 
 from isthmus.lab.client import Informer, Informers, ObjectKey, ReconcileLoop
 from isthmus.lab.client.discovery import ApiResource, discover
+from isthmus.lab.controllers.owned import (
+    FOREGROUND,
+    ORPHAN,
+    Owned,
+    Standing,
+    blocks,
+    finalizers,
+    owners,
+    policy_of,
+    standing,
+)
 
 log = structlog.get_logger()
 
-FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 NOT_COLLECTED = {"Event"}  # nobody owns them, and there are many
 MERGE = {"Content-Type": "application/merge-patch+json"}
 AGAIN_S = 0.2
-
-
-class OwnedMetadata(msgspec.Struct, omit_defaults=True):
-    """The part of an object's metadata that ownership is about; the rest is not kept in memory."""
-
-    name: str = ""
-    namespace: str | None = None
-    uid: str = ""
-    resourceVersion: str | None = None  # noqa: N815 - the API's name
-    deletionTimestamp: datetime | None = None  # noqa: N815 - the API's name
-    finalizers: list[str] | None = None
-    ownerReferences: list[OwnerReference] | None = None  # noqa: N815 - the API's name
-
-
-class Owned(msgspec.Struct, omit_defaults=True):
-    """Any object of the API, seen by its metadata only."""
-
-    metadata: OwnedMetadata
 
 
 class Item(NamedTuple):
@@ -129,93 +120,109 @@ class GarbageCollector:
                 if owner.uid in self._uids:
                     self._loop.add(self._uids[owner.uid])
 
-    async def _reconcile(self, item: Item) -> None:
+    def _seen(self, item: Item) -> Owned | None:
         watched = self._watched.get(item.resource)
         obj: Owned | None = watched.informer.get(item.key) if watched else None
+        return obj
+
+    async def _reconcile(self, item: Item) -> None:
+        obj = self._seen(item)
         if obj is None:
             return
-        if obj.metadata.deletionTimestamp is not None:
-            await self._release(item, obj)
-        elif owners(obj) and not await self._any_owner(item, obj):
-            log.info("owners are gone", kind=item.resource.kind, key=str(item.key))
-            await self._delete(item, obj)
+        if obj.metadata.deletionTimestamp is None:
+            await self._judge(item, obj)
+        elif not all(watched.informer.synced.is_set() for watched in self._watched.values()):
+            self._loop.add_after(AGAIN_S, item)  # who depends on it is not known yet
+        elif ORPHAN in finalizers(obj):
+            await self._orphan(item, obj)
+        elif FOREGROUND in finalizers(obj):
+            await self._delete_foreground(item, obj)
 
-    async def _any_owner(self, item: Item, obj: Owned) -> bool:
-        for owner in owners(obj):
-            if await self._exists(owner, item.key.namespace):
-                return True
-        return False
+    async def _judge(self, item: Item, obj: Owned) -> None:
+        """Keep what has an owner that stays, without the owners that don't; delete what has none of them."""
+        standings = {owner.uid: await self._standing(owner, item.key.namespace) for owner in owners(obj)}
+        leaving = {uid for uid, standing in standings.items() if standing is not Standing.STAYS}
+        if not leaving:
+            return
+        if len(leaving) < len(standings):
+            await self._disown(item, leaving)
+            return
+        waited_for = Standing.WAITS in standings.values() and bool(self._dependents.get(obj.metadata.uid))
+        log.info("owners are gone", kind=item.resource.kind, key=str(item.key))
+        await self._delete(item, obj, policy="Foreground" if waited_for else policy_of(obj))
 
-    async def _exists(self, owner: OwnerReference, namespace: str) -> bool:
-        if owner.uid in self._uids:
-            return True
+    async def _standing(self, owner: OwnerReference, namespace: str) -> Standing:
+        known = self._uids.get(owner.uid)
+        if known is not None and (obj := self._seen(known)) is not None:
+            return standing(obj)
         kinds = (r for r in self._watched if r.kind == owner.kind and r.group == _group(owner.apiVersion))
         resource = next(kinds, None)
         if resource is None:  # a kind that is not followed (yet): when in doubt nothing is deleted
-            return True
+            return Standing.STAYS
         # The local copy may be behind: only the server's own word is enough to delete something.
         answer = await self._http.get(resource.path(namespace if resource.namespaced else "", owner.name))
         if answer.status_code == 404:
-            return False
+            return Standing.GONE
         answer.raise_for_status()
-        return bool(answer.json()["metadata"]["uid"] == owner.uid)
+        found = msgspec.json.decode(answer.content, type=Owned)
+        return standing(found) if found.metadata.uid == owner.uid else Standing.GONE
 
-    async def _release(self, item: Item, obj: Owned) -> None:
-        """Do what a deleted owner waits for, then take the finalizer that waits for it away."""
-        finalizers = obj.metadata.finalizers or []
+    async def _orphan(self, item: Item, obj: Owned) -> None:
+        """Free the dependents of a deleted owner, then let it go."""
         dependents = list(self._dependents.get(obj.metadata.uid, ()))
-        if ORPHAN in finalizers:
-            for dependent in dependents:
-                await self._disown(dependent, obj.metadata.uid)
-        elif FOREGROUND in finalizers and dependents:
-            for dependent in dependents:
-                await self._delete_dependent(dependent)
-            return
-        left = [f for f in finalizers if f not in (FOREGROUND, ORPHAN)]
-        if left != finalizers:
-            await self._patch(item, {"finalizers": left, "resourceVersion": obj.metadata.resourceVersion})
+        freed = [await self._disown(dependent, {obj.metadata.uid}) for dependent in dependents]
+        if all(freed):
+            await self._let_go(item, obj)
+        else:
+            self._loop.add_after(AGAIN_S, item)
 
-    async def _delete_dependent(self, dependent: Item) -> None:
-        watched = self._watched.get(dependent.resource)
-        obj = watched.informer.get(dependent.key) if watched else None
-        if obj is not None and obj.metadata.deletionTimestamp is None:
-            await self._delete(dependent, obj)
+    async def _delete_foreground(self, item: Item, obj: Owned) -> None:
+        """Let a deleted owner go once nothing is left that holds it; until then, see to what depends on it."""
+        dependents = list(self._dependents.get(obj.metadata.uid, ()))
+        for dependent in dependents:
+            self._loop.add(dependent)
+        if not any(blocks(self._seen(dependent), obj.metadata.uid) for dependent in dependents):
+            await self._let_go(item, obj)
 
-    async def _disown(self, dependent: Item, uid: str) -> None:
-        watched = self._watched.get(dependent.resource)
-        obj = watched.informer.get(dependent.key) if watched else None
-        if obj is not None:
-            left = [msgspec.to_builtins(owner) for owner in owners(obj) if owner.uid != uid]
-            await self._patch(dependent, {"ownerReferences": left, "resourceVersion": obj.metadata.resourceVersion})
+    async def _let_go(self, item: Item, obj: Owned) -> None:
+        left = [one for one in finalizers(obj) if one not in (FOREGROUND, ORPHAN)]
+        await self._patch(item, {"finalizers": left, "resourceVersion": obj.metadata.resourceVersion})
 
-    async def _delete(self, item: Item, obj: Owned) -> None:
+    async def _disown(self, dependent: Item, uids: set[str]) -> bool:
+        """Take owners away from an object; False if it has changed meanwhile."""
+        obj = self._seen(dependent)
+        if obj is None:
+            return True
+        left = [msgspec.to_builtins(owner) for owner in owners(obj) if owner.uid not in uids]
+        version = obj.metadata.resourceVersion
+        return await self._patch(dependent, {"ownerReferences": left, "resourceVersion": version})
+
+    async def _delete(self, item: Item, obj: Owned, *, policy: str) -> None:
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Background",
+            "propagationPolicy": policy,
             "preconditions": {"uid": obj.metadata.uid},
         }
         answer = await self._http.request("DELETE", item.path, json=options)
         if answer.status_code not in (200, 202, 404, 409):
             answer.raise_for_status()
 
-    async def _patch(self, item: Item, metadata: dict[str, Any]) -> None:
+    async def _patch(self, item: Item, metadata: dict[str, Any]) -> bool:
+        """Change an object's metadata; False if it has changed meanwhile: then it is looked at again."""
         content = msgspec.json.encode({"metadata": metadata})
         answer = await self._http.patch(item.path, content=content, headers=MERGE)
         if answer.status_code == 409:
             self._loop.add_after(AGAIN_S, item)
-        elif answer.status_code not in (200, 404):
+            return False
+        if answer.status_code not in (200, 404):
             answer.raise_for_status()
+        return True
 
 
 def collected(resource: ApiResource) -> bool:
     """Whether objects of a kind can have owners that are looked after here."""
     return {"list", "watch", "delete"} <= resource.verbs and resource.kind not in NOT_COLLECTED
-
-
-def owners(obj: Owned | None) -> list[OwnerReference]:
-    """The owner references of an object, none for None."""
-    return (obj.metadata.ownerReferences or []) if obj is not None else []
 
 
 def metadata_class(resource: ApiResource) -> type[Any]:

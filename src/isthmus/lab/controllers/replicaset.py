@@ -13,9 +13,12 @@ from lightkube.types import PatchType
 from isthmus.lab.client import EventRecorder, Informers, ObjectKey, ReconcileLoop, absent, controller_of, key_of
 from isthmus.lab.client.objects import metadata_of
 from isthmus.lab.client.status import status_patch
+from isthmus.lab.controllers.adoption import adopt, is_orphan_of
 from isthmus.lab.controllers.ownership import owner_reference
 
 BURST = 50  # pods made or deleted in one go; then others have their turn
+
+_ENDED = ("Succeeded", "Failed")
 
 
 class ReplicaSetController:
@@ -44,12 +47,17 @@ class ReplicaSetController:
         owner = controller_of(pod)
         if owner is not None and owner.kind == "ReplicaSet":
             self._loop.add(ObjectKey(key_of(pod).namespace, owner.name))
+        elif owner is None and new is not None:
+            for replica_set in self._sets.namespace(key_of(new).namespace):
+                if is_orphan_of(replica_set.spec.selector, new):
+                    self._loop.add(key_of(replica_set))
 
     async def _reconcile(self, key: ObjectKey) -> None:
         replica_set = self._sets.get(key)
         if replica_set is None or replica_set.spec is None:
             return
         if not metadata_of(replica_set).deletionTimestamp:
+            await self._adopt(replica_set)
             wished = 1 if replica_set.spec.replicas is None else replica_set.spec.replicas
             active = self._active(replica_set)
             for _ in range(min(BURST, wished - len(active))):
@@ -60,6 +68,12 @@ class ReplicaSetController:
                 self._loop.add(key)
         await self._write_status(replica_set)
 
+    async def _adopt(self, replica_set: ReplicaSet) -> None:
+        pods = self._pods.namespace(key_of(replica_set).namespace)
+        orphans = [pod for pod in pods if phase(pod) not in _ENDED and is_orphan_of(replica_set.spec.selector, pod)]
+        for pod in await adopt(self._client, replica_set, orphans):
+            self._pods.observe(pod)
+
     def _active(self, replica_set: ReplicaSet) -> list[Pod]:
         uid = metadata_of(replica_set).uid
         return [
@@ -69,7 +83,7 @@ class ReplicaSetController:
             and owner.uid == uid
             and not metadata_of(pod).deletionTimestamp
             and metadata_of(pod).uid not in self._deleting
-            and phase(pod) not in ("Succeeded", "Failed")
+            and phase(pod) not in _ENDED
         ]
 
     async def _create(self, replica_set: ReplicaSet) -> None:

@@ -49,8 +49,16 @@ def prepare_create(obj: Object, resource: Resource, *, namespace: str, birth: Bi
     meta["creationTimestamp"] = rfc3339(birth.now)
     if resource.keeps_generation:
         meta["generation"] = 1
+    _drop_empty(meta)
     if resource.has_status and resource.storage not in KEEPS_STATUS_ON_CREATE:
         obj.pop("status", None)
+
+
+def _drop_empty(meta: dict[str, Any]) -> None:
+    """Empty and absent are the same in metadata, and absent is what clients read."""
+    for name in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields", "generateName"):
+        if name in meta and not meta[name]:
+            del meta[name]
 
 
 def _check_place(meta: dict[str, Any], namespace: str) -> None:
@@ -73,6 +81,7 @@ def prepare_update(new: Object, old: Object, resource: Resource, *, subresource:
             meta[name] = before[name]
         else:
             meta.pop(name, None)
+    _drop_empty(meta)
     return new
 
 

@@ -184,11 +184,16 @@ def _dry_run(value: str) -> bool:
     return value == "All"
 
 
+def _orphaning(body: Mapping[str, Any]) -> str:
+    """The policy that the older field asks for."""
+    return {True: "Orphan", False: "Background"}.get(body.get("orphanDependents"), "")  # type: ignore[arg-type]  # None too
+
+
 def delete_options(query: Query, body: Mapping[str, Any]) -> DeleteOptions:
     """Parse and check. Raises StatusError."""
     preconditions = body.get("preconditions") or {}
     grace = body.get("gracePeriodSeconds", whole_number(query, "gracePeriodSeconds"))
-    propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "")
+    propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "") or _orphaning(body)
     if not isinstance(preconditions, Mapping) or not isinstance(grace, int | None):
         raise bad_request("DeleteOptions: preconditions must be an object and gracePeriodSeconds an integer")
     if propagation not in ("", "Background", "Foreground", "Orphan"):
