@@ -79,13 +79,13 @@ def test_a_way_that_ends(federation: Federation) -> None:
 
 
 def test_a_link_that_stands_and_carries_nothing(federation: Federation) -> None:
-    """Discovery is well, and the port for services is wrong: what conditions call ready fails for its data path."""
+    """Discovery is well, and the port for services is wrong: the request fails, and the port and the side are told."""
     federation.red.patch_peer(remote={"servicePort": 9})
 
     def fails() -> bool:
         code, link, _ = check(federation.red)
-        found = failures(link)
-        return code == 1 and found == {"data-path": "RequestFailed"} and steps(link)["discovery"]["result"] == "passed"
+        step = steps(link)["data-path"]
+        return code == 1 and failures(link) == {"data-path": "ConnectionRefused"} and ":9" in step["message"]
 
     eventually(fails, what="only the request fails")
     federation.red.patch_peer(remote={"servicePort": None})

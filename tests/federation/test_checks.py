@@ -23,7 +23,7 @@ from isthmus.federation.checks import (
     verdict,
 )
 from isthmus.federation.findings import Attempt, CertificateFacts, Fault, ProbeReport, RequestReport, Step
-from isthmus.federation.link_causes import Expected
+from isthmus.federation.link_causes import Diagnosis, Expected
 from isthmus.federation.messages import LinkView
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -138,6 +138,17 @@ def test_a_way_that_is_blocked(name: str) -> None:
     assert (steps[at].cause, steps[at].side, steps[at].action) == (reason, cause.side, cause.action)
     assert "egress-green-mesh called" in steps[at].message
     assert verdict(tuple(steps.values())) == "failed"
+
+
+def test_a_request_that_fails_at_a_known_cause() -> None:
+    """What trying the port for services has shown is the cause, if it has shown any."""
+    refused = RequestReport(pod="egress-0", at=NOW, fault=Fault.CLOSED, detail="closed")
+    path = PathFindings(
+        name="ratings:9080", report=refused, diagnosis=Diagnosis.of("ConnectionRefused", "Refused at 10.0.0.1:15443")
+    )
+    step = by_name(replace(HEALTHY, path=path))["data-path"]
+    assert (step.cause, step.side) == ("ConnectionRefused", "at the peer")
+    assert step.message.endswith("closed; Refused at 10.0.0.1:15443")
 
 
 def test_what_follows_from_a_blocked_way_is_mended_there() -> None:

@@ -27,7 +27,7 @@ from isthmus.federation.causes import (
     Side,
 )
 from isthmus.federation.findings import Attempt, ProbeReport, RequestReport, Step
-from isthmus.federation.link_causes import Expected, link_diagnosis
+from isthmus.federation.link_causes import Diagnosis, Expected, link_diagnosis
 from isthmus.federation.messages import LinkView
 
 STEPS: Final = (
@@ -91,6 +91,8 @@ class PathFindings:
     name: str = ""
     """The import that was called, by its name here."""
     report: RequestReport | None = None
+    diagnosis: Diagnosis | None = None
+    """Why the request was not answered, as far as trying the port for services has shown."""
     why_not: str = ""
 
 
@@ -310,7 +312,10 @@ def _data_path(path: PathFindings) -> CheckStep:
         return skipped("data-path", path.why_not)
     report = path.report
     if report.fault is not None:
-        return failed("data-path", "RequestFailed", f"{path.name} was called from {report.pod}: {report.detail}")
+        seen = f"{path.name} was called from {report.pod}: {report.detail}"
+        if path.diagnosis is not None:
+            return failed("data-path", path.diagnosis.reason, f"{seen}; {path.diagnosis.seen}")
+        return failed("data-path", "RequestFailed", seen)
     return passed("data-path", f"{path.name}: {report.detail}, {_ms(report.duration_ms)}")
 
 

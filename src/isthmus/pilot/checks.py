@@ -21,8 +21,9 @@ from isthmus.api.check import Check, CheckStep, PeerView
 from isthmus.discovery import LinkError
 from isthmus.federation.checks import CheckFacts, PathFindings, check_steps, left
 from isthmus.federation.findings import ProbeReport
+from isthmus.federation.link_causes import link_diagnosis
 from isthmus.federation.messages import LinkView, MalformedMessageError
-from isthmus.federation.names import CHECK_ANNOTATION
+from isthmus.federation.names import CHECK_ANNOTATION, outbound_sni
 from isthmus.federation.peer import PeerConfig
 from isthmus.federation.peer_conditions import PeerFacts, peer_conditions
 from isthmus.federation.status import DiscoveryStatus, from_json
@@ -171,14 +172,22 @@ class Checks:
             host=workload.imported.called.hostname,
             timeout_s=REQUEST_TIMEOUT_S,
         )
+        probes = self._tools.probes
         try:
-            return PathFindings(name=name, report=await self._tools.probes.client(config.egress).request(order))
+            report = await probes.client(config.egress).request(order)
+            if report.fault is None:
+                return PathFindings(name=name, report=report)
+            message = workload.imported.service
+            tried = await probes.call_of(config, message, outbound_sni(message.hostname, port.port))
         except AgentError as error:
             return PathFindings(name=name, why_not=str(error))
+        return PathFindings(name=name, report=report, diagnosis=link_diagnosis(tried, probes.expected(config)))
 
     def _known(self, peer: ServiceMeshPeer, link: Link) -> CheckFacts:
         """What need not be tried."""
         facts = self._tools.facts.peer_facts(link, _discovery(peer, link))
+        # What is known of calls is of before; that step tries anew.
+        facts = replace(facts, diagnosis=link.evidence.diagnosis)
         now = _now()
         return CheckFacts(
             conditions={each.type: each for each in peer_conditions(facts, now=now)},

@@ -49,12 +49,16 @@ class Probes:
         The name asked for is exported to nobody, lest a pod of the peer see a call. A peer of another make has no
         place for such a name: do not ask one. Raises AgentError: no pod of the gateway could be asked.
         """
-        remote = config.remote
         suffix = service.hostname.partition(".svc.")[2]
+        return await self.call_of(config, service, outbound_sni(f"{NOBODY}.svc.{suffix}", 1))
+
+    async def call_of(self, config: PeerConfig, service: ServiceMessage, server_name: str) -> ProbeReport:
+        """Try the port for services under this name, up to the peer's certificate; raises AgentError likewise."""
+        remote = config.remote
         order = ProbeOrder(
             addresses=tuple(endpoint.host for endpoint in remote.services[:MAX_ADDRESSES]),
             port=remote.services[0].port,
-            server_name=outbound_sni(f"{NOBODY}.svc.{suffix}", 1),
+            server_name=server_name,
             path="",
             trust_domain=str(remote.bundle.trust_domain),
             roots=remote.bundle.pem().decode(),
