@@ -109,10 +109,7 @@ def elsewhere(site: Site, server: AbstractContextManager[int]) -> Iterator[None]
     """The peer's resource leads to somebody else."""
     with server as port:
         site.patch_peer(remote={"addresses": [impostors.ADDRESS], "discoveryPort": port})
-        try:
-            yield
-        finally:
-            site.patch_peer(remote={"discoveryPort": None})
+        yield
 
 
 @contextmanager
@@ -123,20 +120,7 @@ def calls_elsewhere(federation: Federation) -> Iterator[None]:
     other = impostors.svid_of(green, now=datetime.now(UTC), account="egress")
     with behind(federation, page) as port, impostors.standing(impostors.quiet, impostors.context_of(other)) as services:
         red.patch_peer(remote={"addresses": [impostors.ADDRESS], "discoveryPort": port, "servicePort": services})
-        try:
-            yield
-        finally:
-            red.patch_peer(remote={"discoveryPort": None, "servicePort": None})
-
-
-@contextmanager
-def service_port(site: Site, port: int) -> Iterator[None]:
-    """Another port for services, discovery as it was."""
-    site.patch_peer(remote={"servicePort": port})
-    try:
         yield
-    finally:
-        site.patch_peer(remote={"servicePort": None})
 
 
 def behind(federation: Federation, handler: impostors.Handler, **when: Any) -> AbstractContextManager[int]:
@@ -264,11 +248,10 @@ def test_calls_that_do_not_arrive_are_no_secret(federation: Federation) -> None:
     """The watch stands, and nobody listens at the port for services: the link is not ready, and says at which port."""
     red = federation.red
     wait_reason(red, "Ready")
-    with service_port(red, 15444):
+    with spec(red, remote={"servicePort": 15444}):
         wait_reason(red, "ConnectionRefused")
         assert red.is_active()
         assert ":15444" in conditions(red)["Reachable"]["message"]
-    wait_reason(red, "Ready")
 
 
 @pytest.mark.parametrize("expected", CASES)
