@@ -16,8 +16,8 @@ from isthmus.envoy.access_log import connection_log, refused_log
 from isthmus.envoy.cluster import IMPORT_PREFIX, METADATA, discovery_cluster_name
 from isthmus.envoy.http import connection_manager, discovery_route, exact_header, http_filter, route_configuration
 from isthmus.envoy.ingress import HANDSHAKE_TIMEOUT, TLS_INSPECTOR, admit_only
-from isthmus.envoy.message import packed, seconds, socket_address
-from isthmus.envoy.tcp import KEEPALIVE, cluster_named, on_demand_proxy
+from isthmus.envoy.message import packed, socket_address
+from isthmus.envoy.tcp import BEFORE_NEXT_ADDRESS, KEEPALIVE, cluster_named, on_demand_proxy
 from isthmus.federation.names import CERTIFICATE_HEADER, VERSION_HEADER
 from isthmus.federation.plan import DISCOVERY_PORT, EgressPlan, ImportedPort, RemotePeer
 from isthmus.federation.ports import FIRST_PORT
@@ -137,7 +137,7 @@ def routes(plan: EgressPlan) -> list[Any]:
 _TRY_NEXT_ADDRESS = {
     "retry_on": "connect-failure",
     "num_retries": {"value": CONNECT_ATTEMPTS - 1},
-    "retry_back_off": {"base_interval": seconds(0.025), "max_interval": seconds(0.1)},
+    "retry_back_off": BEFORE_NEXT_ADDRESS,
 }
 
 

@@ -28,6 +28,10 @@ KEEPALIVE = [
 is noticed after 30 s, as vanished upstreams are (``cluster``)."""
 
 
+BEFORE_NEXT_ADDRESS = {"base_interval": seconds(0.025), "max_interval": seconds(0.1)}
+"""Long enough for an address that has failed to be left out, lest the same ones be tried again and again."""
+
+
 def on_demand_proxy(
     *, stat_prefix: str, cluster: str, access_log: Sequence[dict[str, Any]] = (), connect_attempts: int = 1
 ) -> Any:
@@ -44,6 +48,7 @@ def on_demand_proxy(
         idle_timeout=seconds(0),
         access_log=access_log,
         max_connect_attempts=None if connect_attempts == 1 else {"value": connect_attempts},
+        backoff_options=None if connect_attempts == 1 else BEFORE_NEXT_ADDRESS,
     )
 
 
