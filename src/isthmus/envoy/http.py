@@ -13,6 +13,9 @@ from isthmus.envoy.message import ADS, packed, seconds, struct
 from isthmus.federation.names import VERSION_HEADER
 from isthmus.identity import SpiffeId
 
+DELAYED_CLOSE = seconds(30)
+"""How long a caller may take no byte of an answer that is on its way to it. After Envoy's own second a control plane
+that is busy, as at its start with ten thousand imports, would lose the end of a long list."""
 FORWARDED_CERTIFICATE = "x-forwarded-client-cert"
 _FORWARDED_FOR = {
     "header": {"key": "x-forwarded-for", "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"},
@@ -48,6 +51,7 @@ def connection_manager(
         set_current_client_cert_details={"uri": True},
         server_header_transformation=manager_pb2.HttpConnectionManager.PASS_THROUGH,
         stream_idle_timeout=seconds(0),
+        delayed_close_timeout=DELAYED_CLOSE,
         # What an idle connection waits for after its time; only HTTP/2 has something to say in it.
         drain_timeout=seconds(0.1),
         request_headers_timeout=seconds(10),
