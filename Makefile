@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 MESHES ?= red,green
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stories churn check bench bench-link format docs lock clean
+.PHONY: help setup demo test stories churn test-lab-faults check bench bench-link format docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -29,6 +29,9 @@ stories: setup ## the whole plan against a model, in 200 stories (STORIES=1000 f
 
 churn: setup ## a controller of kopf's on a lab whose objects come, change and go, for a minute (CHURN_S=600 for longer)
 	CHURN_S=$(or $(CHURN_S),60) $(BIN)/python -m pytest tests/lab/libraries/test_kopf.py
+
+test-lab-faults: setup ## kill a lab's API server 20 times, each within 10 000 writes (FAULTS=4x300 for fewer); some five minutes
+	LAB_FAULTS=$(or $(FAULTS),20x10000) $(BIN)/python -m pytest -s tests/lab/apiserver/test_faults.py
 
 bench: setup ## what federation costs with 10 to 10 000 shared services; build/bench/federation.json
 	$(BIN)/python -m bench.federation $(if $(SIZES),--sizes $(SIZES))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import ssl
-import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -249,60 +246,6 @@ async def test_a_streamed_list_ends_with_a_bookmark(http: httpx2.AsyncClient) ->
     assert bookmark["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
     refused = await http.get(CONFIG_MAPS, params={"watch": "true", "sendInitialEvents": "true"})
     assert refused.status_code == 422
-
-
-@pytest.mark.slow
-async def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
-    """After kill -9 every acknowledged write is there, in its order, and the server starts as it was."""
-    script = Path(__file__).with_name("serve.py")
-    data = tmp_path / "data"
-    acknowledged: dict[str, str] = {}
-
-    async def start() -> tuple[asyncio.subprocess.Process, Started]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, str(script), str(data), stdout=asyncio.subprocess.PIPE
-        )
-        assert process.stdout is not None
-        async with asyncio.timeout(20):
-            told = json.loads(await process.stdout.readline())
-        return process, Started(**{**told, "ca": told["ca"].encode(), "admin_certificate": None})
-
-    process, server = await start()
-
-    async def write(client: httpx2.AsyncClient, worker: int) -> None:
-        for number in range(10_000):
-            name = f"w{worker}-{number}"
-            answer = await client.post(CONFIG_MAPS, json=config_map(name))
-            acknowledged[name] = answer.json()["metadata"]["resourceVersion"]
-
-    async def kill() -> None:
-        while len(acknowledged) < 200:
-            await asyncio.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
-        raise KilledError
-
-    async def write_until_killed() -> None:
-        async with http_client(server) as client, asyncio.timeout(30), asyncio.TaskGroup() as group:
-            for worker in range(8):
-                group.create_task(write(client, worker))
-            group.create_task(kill())
-
-    with pytest.raises(ExceptionGroup):
-        await write_until_killed()
-    process, server = await start()
-    async with http_client(server) as client:
-        items = (await client.get(CONFIG_MAPS)).json()["items"]
-    stored = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in items}
-    assert acknowledged.items() <= stored.items()
-    assert len(stored) <= len(acknowledged) + 8
-    process.terminate()
-    async with asyncio.timeout(5):
-        assert await process.wait() == 0
-
-
-class KilledError(Exception):
-    """The server was killed as planned."""
 
 
 async def test_a_restart_agrees_with_what_was(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from isthmus.lab.apiserver.errors import DatabaseUnusableError
 from isthmus.lab.apiserver.objects import Key, Stored
+from isthmus.lab.apiserver.storage.integrity import DamagedError, check, checksum
 
 APPLICATION_ID = 0x6973746D
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE revisions (
@@ -28,7 +29,8 @@ CREATE TABLE revisions (
     resource  TEXT NOT NULL,
     namespace TEXT NOT NULL,
     name      TEXT NOT NULL,
-    data      BLOB NOT NULL
+    data      BLOB NOT NULL,
+    checksum  INTEGER NOT NULL
 );
 CREATE TABLE current (
     revision  INTEGER PRIMARY KEY,
@@ -78,40 +80,98 @@ def locked_directory(data_dir: Path) -> Iterator[None]:
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """The one connection that writes; makes the schema in a new file.
+    """The one connection that writes; a file that is not there is made, complete from its first moment.
 
     Raises DatabaseUnusableError when the file is no database, is damaged, or is of another version.
     """
-    try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
-        path.chmod(0o600)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA wal_autocheckpoint=1000")
-        _prepare(connection, path)
-    except sqlite3.Error as error:
-        raise DatabaseUnusableError(
-            f"Opening database '{path}': {error}; the file is damaged or not readable: restore it or move it away"
-        ) from error
+    with refusing_damage(path):
+        if not path.exists():
+            _make(path)
+        connection = _connect(path)
+        try:
+            _check_version(connection, path)
+            check(connection, schema=_SCHEMA)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA wal_autocheckpoint=1000")
+            connection.execute("BEGIN IMMEDIATE")  # it can be written to
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+@contextmanager
+def refusing_damage(path: Path) -> Iterator[None]:
+    """Whatever shows that the file is damaged becomes a DatabaseUnusableError."""
+    try:
+        yield
+    except (sqlite3.Error, DamagedError, UnicodeDecodeError) as error:  # the last: of SQLite's own messages
+        raise DatabaseUnusableError(
+            f"Opening database '{path}': it is damaged or not readable ({error}); restore it or move it away"
+        ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    connection.execute("PRAGMA synchronous=FULL")  # in WAL mode: every commit is on the disk before it returns
+    return connection
+
+
+def _make(path: Path) -> None:
+    """A new database under its name only when it is complete: one without tables is never taken for a new one."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    connection = _connect(new)
+    try:
+        new.chmod(0o600)
+        stamp = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {stamp} COMMIT;")
+    finally:
+        connection.close()
+    new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     application, version = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
     )
-    if (application, version) == (0, 0) and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        stamp = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {stamp} COMMIT;")
-        return
-    if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+    if (application, version) == (APPLICATION_ID, 1):
+        _add_checksums(connection)
+    elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
         raise DatabaseUnusableError(
-            f"Opening database '{path}': it is not of this server's version"
-            f" (application {application:#x} version {version}, expected {APPLICATION_ID:#x} version {SCHEMA_VERSION})"
+            f"Opening database '{path}': it is not of this server's version (application {application:#x} version"
+            f" {version}, expected {APPLICATION_ID:#x} version {SCHEMA_VERSION}); restore it or move it away"
         )
-    health = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if health != "ok":
-        raise DatabaseUnusableError(f"Opening database '{path}': it is damaged ({health}); restore it or move it away")
+
+
+def _add_checksums(connection: sqlite3.Connection) -> None:
+    """From version 1, whose revisions had none."""
+    connection.create_function(
+        "checksum_of",
+        7,
+        lambda revision, previous, deleted, *rest: checksum(revision, previous, deleted, Key(*rest[:3]), rest[3]),
+    )
+    connection.executescript(
+        f"""BEGIN IMMEDIATE;
+        DROP INDEX successors;
+        ALTER TABLE revisions RENAME TO revisions_1;
+        ALTER TABLE current RENAME TO current_1;
+        ALTER TABLE counters RENAME TO counters_1;
+        {_SCHEMA}
+        INSERT INTO revisions SELECT *, checksum_of(revision, previous, deleted, resource, namespace, name, data)
+            FROM revisions_1;
+        INSERT INTO current SELECT * FROM current_1;
+        INSERT OR REPLACE INTO counters SELECT * FROM counters_1;
+        DROP TABLE revisions_1; DROP TABLE current_1; DROP TABLE counters_1;
+        PRAGMA user_version={SCHEMA_VERSION};
+        COMMIT;"""  # noqa: S608  # constants only
+    )
 
 
 def counter(connection: sqlite3.Connection, name: str) -> int:
@@ -120,11 +180,11 @@ def counter(connection: sqlite3.Connection, name: str) -> int:
     return int(row[0])
 
 
-_COLUMNS = "r.revision, r.previous, r.deleted, r.resource, r.namespace, r.name, r.data"
+_COLUMNS = "r.revision, r.previous, r.deleted, r.resource, r.namespace, r.name, r.data, r.checksum"
 
 
 def read_current(connection: sqlite3.Connection) -> Iterator[Stored]:
-    """Every object in its present state."""
+    """Every object in its present state. Like the others, raises DamagedError for a revision that was changed."""
     for row in connection.execute(f"SELECT {_COLUMNS} FROM current c JOIN revisions r ON r.revision = c.revision"):  # noqa: S608  # constant columns
         yield _row(row).stored
 
@@ -142,6 +202,10 @@ def read_revision(connection: sqlite3.Connection, revision: int) -> Stored | Non
     return _row(row).stored if row else None
 
 
-def _row(row: tuple[int, int, int, str, str, str, bytes]) -> Row:
-    revision, previous, deleted, resource, namespace, name, data = row
-    return Row(Stored(Key(resource, namespace, name), revision, data), previous, bool(deleted))
+def _row(row: tuple[int, int, int, str, str, str, Any, int]) -> Row:
+    revision, previous, deleted, resource, namespace, name, data, stored_checksum = row
+    key = Key(resource, namespace, name)
+    # A changed byte may make a text, a number or nothing of it: SQLite's columns hold values of any type.
+    if not isinstance(data, bytes) or checksum(revision, previous, deleted, key, data) != stored_checksum:
+        raise DamagedError(f"revision {revision} of {resource} '{namespace}/{name}' is not what was written")
+    return Row(Stored(key, revision, data), previous, bool(deleted))

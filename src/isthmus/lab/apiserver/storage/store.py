@@ -21,6 +21,7 @@ from isthmus.lab.apiserver.storage.database import (
     read_current,
     read_revision,
     read_since,
+    refusing_damage,
 )
 from isthmus.lab.apiserver.storage.state import Event, State, Window
 from isthmus.lab.apiserver.storage.writer import Committed, Write, Writer
@@ -89,11 +90,13 @@ async def open_store(data_dir: Path, *, window: Window | None = None) -> AsyncIt
 
 def _open(data_dir: Path, window: Window, stack: ExitStack) -> tuple[sqlite3.Connection, State]:
     stack.enter_context(locked_directory(data_dir))
-    connection = open_for_writing(database_path(data_dir))
+    path = database_path(data_dir)
+    connection = open_for_writing(path)
     stack.callback(connection.close)
-    revision, compacted = counter(connection, "revision"), counter(connection, "compacted")
-    state = State(revision=revision, compacted=compacted, window=window)
-    state.load(read_current(connection), _events(connection, state.compacted))
+    with refusing_damage(path):
+        revision, compacted = counter(connection, "revision"), counter(connection, "compacted")
+        state = State(revision=revision, compacted=compacted, window=window)
+        state.load(read_current(connection), _events(connection, state.compacted))
     return connection, state
 
 

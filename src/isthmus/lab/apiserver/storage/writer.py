@@ -2,7 +2,7 @@
 
 Contract: a write is stored completely or not at all; the revision is given inside the transaction; results are handed
 to ``committed`` on the event loop in the order of their revisions. With ``synchronous=FULL`` an acknowledged write
-survives the loss of the process.
+survives the loss of the process and of power: its commit returns after the write-ahead log is on the disk.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from isthmus.lab.apiserver.errors import RevisionConflictError, StorageRefusedError
 from isthmus.lab.apiserver.objects import Encoded, Key, Stored
+from isthmus.lab.apiserver.storage.integrity import checksum
 
 GROUP_LIMIT = 256
 COMPACTION_ROWS = 500
@@ -143,9 +144,10 @@ class Writer:
             return RevisionConflictError(write.expected, actual)
         self._revision += 1
         data = write.encoded.at(self._revision)
+        row = (self._revision, actual or 0, int(write.deleted))
         self._connection.execute(
-            "INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (self._revision, actual or 0, int(write.deleted), *write.key, data),
+            "INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, *write.key, data, checksum(*row, write.key, data)),
         )
         self._point(write, actual)
         return Committed(write, Stored(write.key, self._revision, data))
