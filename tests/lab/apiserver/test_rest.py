@@ -216,7 +216,7 @@ async def test_delete_collection_takes_what_is_selected(http: httpx2.AsyncClient
         ("POST", "/version", 405),
         ("GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 405),
         ("GET", "/nowhere", 404),
-        ("GET", "/openapi/v2", 404),
+        ("GET", "/openapi/v2", 406),
     ],
 )
 async def test_what_is_not_there_or_cannot_be_done(http: httpx2.AsyncClient, method: str, path: str, code: int) -> None:

@@ -163,7 +163,7 @@ class ApiServer:
         for stored in store.state.listed(DEFINITIONS):
             registry.define(stored.key.name, stored.object())
         authorizer = Authorizer(store.state)
-        store.observe(lambda event: _define(registry, event))
+        store.observe(lambda event: _define(registry, store, event))
         store.observe(authorizer.observe)
         admission = Admission(store, service_cidr=self._settings.service_cidr)
         store.observe(admission.observe)
@@ -218,9 +218,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _define(registry: Registry, event: Event) -> None:
+def _define(registry: Registry, store: Store, event: Event) -> None:
+    """Serve what a definition says; with a definition that goes, the watches of its kind end."""
     if event.key.resource == DEFINITIONS:
         registry.define(event.key.name, None if event.deleted else event.stored.object())
+        if event.deleted:
+            store.state.close_watchers(event.key.name)
 
 
 @contextmanager

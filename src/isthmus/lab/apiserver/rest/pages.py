@@ -8,10 +8,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from isthmus.lab.apiserver.errors import method_not_allowed
+from isthmus.lab.apiserver.errors import method_not_allowed, not_acceptable
 from isthmus.lab.apiserver.kinds import Registry
 from isthmus.lab.apiserver.objects import encode_json
-from isthmus.lab.apiserver.rest import discovery, openapi
+from isthmus.lab.apiserver.rest import discovery, openapi, openapi_v2
 from isthmus.lab.apiserver.rest.answers import json_answer, text_answer
 
 VERSION = {
@@ -56,6 +56,8 @@ class Pages:
         self._refresh()
         if path in ("/api", "/apis") and (version := discovery.aggregated_version(headers.get("accept", ""))):
             return self._aggregated(path, version, headers)
+        if path == "/openapi/v2":
+            return self._openapi_v2(headers)
         if path.startswith("/openapi/v3"):
             return self._openapi(path, headers)
         return self._plain(path)
@@ -88,6 +90,14 @@ class Pages:
         response.headers["Cache-Control"] = "public, immutable"
         return response
 
+    def _openapi_v2(self, headers: Mapping[str, str]) -> Response:
+        """Raises StatusError (406) for another form than protobuf."""
+        if not openapi_v2.accepts(headers.get("accept", "")):
+            raise not_acceptable([openapi_v2.MEDIA_TYPE])
+        if "/openapi/v2" not in self._ready:
+            self._ready["/openapi/v2"] = openapi_v2.document(self._registry.resources)
+        return _tagged(self._ready["/openapi/v2"], headers, media_type=openapi_v2.MEDIA_TYPE)
+
     def _plain(self, path: str) -> Response:
         make = self._plain_pages().get(path)
         if make is None:
@@ -107,7 +117,7 @@ class Pages:
             for version, resources in versions:
                 path = f"/apis/{group}/{version}" if group else f"/api/{version}"
                 pages[path] = partial(discovery.api_resources, group, version, resources)
-        pages["/"] = lambda: {"paths": sorted([*pages, "/openapi/v3", "/version", *_HEALTH])}
+        pages["/"] = lambda: {"paths": sorted([*pages, "/openapi/v2", "/openapi/v3", "/version", *_HEALTH])}
         return pages
 
 

@@ -220,10 +220,12 @@ class State:
         if watcher in watchers:
             watchers.remove(watcher)
 
-    def close_watchers(self) -> None:
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.close()
+    def close_watchers(self, resource: str | None = None) -> None:
+        """End the watches of one resource, or all."""
+        for name, watchers in self._watchers.items():
+            if resource in (None, name):
+                for watcher in watchers:
+                    watcher.close()
 
     def _events_after(self, revision: int) -> list[Event]:
         if revision < self.compacted:
