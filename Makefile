@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 MESHES ?= red,green
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stories churn test-lab-faults check bench bench-link format docs lock clean
+.PHONY: help setup demo test stories churn test-lab-faults check bench bench-link bench-lab format docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,9 @@ bench: setup ## what federation costs with 10 to 10 000 shared services; build/b
 
 bench-link: setup ## how long the link between two meshes takes to stand; build/bench/link.json
 	$(BIN)/python bench/link.py
+
+bench-lab: setup ## what a lab's API server can do (SERVER=KUBECONFIG measures another one); build/bench/lab.json
+	$(BIN)/python -m bench.lab $(if $(SERVER),--kubeconfig $(SERVER))
 
 check: setup ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .

@@ -209,6 +209,11 @@ def too_large(limit: int) -> StatusError:
     return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
 
 
+def body_too_slow(within_s: float) -> StatusError:
+    message = f"Timeout: the body of the request did not arrive within {within_s:g} s; send it again"
+    return StatusError(408, "Timeout", message, headers={"Connection": "close"})
+
+
 def not_acceptable(accepted: Sequence[str]) -> StatusError:
     listed = ", ".join(accepted)
     message = f"only the following media types are accepted: {listed}"

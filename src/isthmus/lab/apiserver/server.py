@@ -11,15 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from isthmus.lab.apiserver.admission import Admission
 from isthmus.lab.apiserver.bootstrap import Address, bootstrap
 from isthmus.lab.apiserver.changes import Changes
 from isthmus.lab.apiserver.cleanup import clean_definitions
+from isthmus.lab.apiserver.connection import HttpProtocol
 from isthmus.lab.apiserver.identity.authenticate import Authenticator
 from isthmus.lab.apiserver.identity.authority import Authority, Credential, load_authority, write_private
 from isthmus.lab.apiserver.identity.authorize import Authorizer
@@ -29,15 +28,13 @@ from isthmus.lab.apiserver.kinds import Registry
 from isthmus.lab.apiserver.kinds.builtin import RESOURCES
 from isthmus.lab.apiserver.kinds.custom import RESOURCE as DEFINITIONS
 from isthmus.lab.apiserver.kubeconfig import Kubeconfig
-from isthmus.lab.apiserver.rest.app import PEER_CERTIFICATE, App
+from isthmus.lab.apiserver.rest.app import App
 from isthmus.lab.apiserver.rest.services import PodLogs, Services
 from isthmus.lab.apiserver.schema import builtin_schema
 from isthmus.lab.apiserver.storage import Event, Store, Window
 from isthmus.lab.apiserver.storage.store import open_store
 
 STOP_WITHIN_S = 1
-LINGER_S = 0.2
-"""How long a connection may take to end once the server stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,8 @@ class Settings:
 
     ``data_dir`` holds everything that must survive a restart. ``port`` 0 takes any free one. ``names`` are further DNS
     names and addresses for the server's certificate. ``service_cidr`` is where Services get their addresses from.
-    ``window`` is how far back watches can resume.
+    ``window`` is how far back watches can resume. ``request_within_s`` bounds how long a client may take to send the
+    head of a request, and again its body.
     """
 
     data_dir: Path
@@ -56,6 +54,7 @@ class Settings:
     names: tuple[str, ...] = ()
     cluster_name: str = "lab"
     window: Window = field(default_factory=Window)
+    request_within_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +89,6 @@ class _Identity:
     admin_token: str
     tokens: TokenKey
     tls: ssl.SSLContext
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which also tells the application the verified certificate of the client."""
-
-    _certificate: bytes | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        super().connection_made(transport)
-        tls = transport.get_extra_info("ssl_object")
-        self._certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-
-    def shutdown(self) -> None:
-        """End the connection; a client that doesn't answer the end of TLS is not waited for."""
-        super().shutdown()
-        self.loop.call_later(LINGER_S, self.transport.abort)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        scope: Any = self.scope
-        scope["extensions"] = {PEER_CERTIFICATE: self._certificate}
 
 
 class _HttpServer(uvicorn.Server):
@@ -148,7 +126,7 @@ class ApiServer:
         with _listening(self._settings) as listener:
             host, port = listener.getsockname()[:2]
             await bootstrap(services, address=Address(host, port))
-            server = _http_server(services, identity)
+            server = _http_server(services, identity, within_s=self._settings.request_within_s)
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(server.serve(sockets=[listener]), name="serve HTTPS")
                 group.create_task(clean_definitions(services), name="remove the objects of deleted definitions")
@@ -262,10 +240,13 @@ def _tls(authority: Authority, serving: Credential, directory: Path) -> ssl.SSLC
     return context
 
 
-def _http_server(services: Services, identity: _Identity) -> _HttpServer:
+def _http_server(services: Services, identity: _Identity, *, within_s: float) -> _HttpServer:
+    class Protocol(HttpProtocol):
+        head_within_s = within_s
+
     config = uvicorn.Config(
-        App(services),
-        http=_Protocol,
+        App(services, body_within_s=within_s),
+        http=Protocol,
         ws="none",
         lifespan="off",
         access_log=False,

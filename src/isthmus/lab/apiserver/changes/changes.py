@@ -6,6 +6,7 @@ did not name the revision it meant.
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -60,6 +61,11 @@ def random_suffix() -> str:
     return "".join(choice(SUFFIX_LETTERS) for _ in range(5))
 
 
+def random_uid() -> str:
+    """A version 4 UUID: unique, not secret. ``uuid4`` would make a system call, before which others may go first."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+
+
 Change = Callable[[Object], Object]
 """From the stored object (the function may change it) to the one that the client wants."""
 
@@ -97,7 +103,7 @@ class Changes:
 
     async def _create(self, resource: Resource, obj: Object, *, namespace: str, options: WriteOptions) -> Outcome:
         now = self._clock()
-        prepare_create(obj, resource, namespace=namespace, birth=Birth(now, str(uuid.uuid4()), random_suffix))
+        prepare_create(obj, resource, namespace=namespace, birth=Birth(now, random_uid(), random_suffix))
         if not metadata(obj).get("name"):
             raise _name_missing(resource)
         self._admission.check_namespace(resource, namespace, str(metadata(obj)["name"]))

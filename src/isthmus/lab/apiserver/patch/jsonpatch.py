@@ -6,9 +6,13 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from isthmus.lab.apiserver.errors import StatusError, bad_request
 
 OPERATIONS_LIMIT = 10_000
+COPY_LIMIT = 3 * 1024 * 1024
+"""Bytes that a patch may copy in all: as many as a body may have."""
 
 
 class PatchRefusedError(ValueError):
@@ -24,15 +28,28 @@ def apply_json_patch(target: Any, patch: Any) -> Any:
         raise bad_request("error decoding patch: a JSON patch is a list of operations")
     if len(patch) > OPERATIONS_LIMIT:
         raise StatusError(413, "RequestEntityTooLarge", f"a JSON patch has at most {OPERATIONS_LIMIT} operations")
-    result = copy.deepcopy(target)
+    result, left = copy.deepcopy(target), COPY_LIMIT
     for operation in patch:
         try:
+            left -= _copied(result, operation)
+            if left < 0:
+                raise StatusError(413, "RequestEntityTooLarge", f"a JSON patch copies at most {COPY_LIMIT} bytes")
             result = _apply(result, operation)
-        except (PatchRefusedError, KeyError) as error:
+        except (PatchRefusedError, KeyError, RecursionError) as error:
             raise StatusError(
                 422, "Invalid", f"the server rejected our request due to an error in our request: {error}"
             ) from error
     return result
+
+
+def _copied(document: Any, operation: dict[str, Any]) -> int:
+    """How many bytes an operation copies: a few copies of copies would fill any memory."""
+    if operation.get("op") != "copy":
+        return 0
+    try:
+        return len(msgspec.json.encode(_find(document, str(operation["from"]))))
+    except RecursionError as error:
+        raise PatchRefusedError("what it copies is nested too deep") from error
 
 
 def _apply(document: Any, operation: dict[str, Any]) -> Any:
@@ -63,7 +80,7 @@ def _step(parent: Any, part: str, path: str) -> Any:
 def _index(parent: list[Any], part: str, path: str, *, end: bool) -> int:
     if part == "-" and end:
         return len(parent)
-    if not part.isascii() or not part.isdigit() or (part != "0" and part.startswith("0")):
+    if not part.isascii() or not part.isdigit() or len(part) > 9 or (part != "0" and part.startswith("0")):
         raise PatchRefusedError(f"'{part}' is no index into the list at {path}")
     index = int(part)
     if index > len(parent) or (index == len(parent) and not end):
@@ -106,8 +123,13 @@ def _take(document: Any, path: str) -> Any:
     raise PatchRefusedError(f"Unable to remove nonexistent key: {last}")
 
 
+def _given(operation: dict[str, Any]) -> Any:
+    """The operation's value, to be changed by later ones: the patch may be carried out again, on a later object."""
+    return copy.deepcopy(operation.get("value"))
+
+
 def _add(document: Any, operation: dict[str, Any]) -> Any:
-    return _add_value(document, operation["path"], operation.get("value"))
+    return _add_value(document, operation["path"], _given(operation))
 
 
 def _remove(document: Any, operation: dict[str, Any]) -> Any:
@@ -118,13 +140,13 @@ def _remove(document: Any, operation: dict[str, Any]) -> Any:
 def _replace(document: Any, operation: dict[str, Any]) -> Any:
     path = operation["path"]
     if path == "":
-        return operation.get("value")
+        return _given(operation)
     parent, last = _parent(document, path)
     _step(parent, last, path)
     if isinstance(parent, list):
-        parent[int(last)] = operation.get("value")
+        parent[int(last)] = _given(operation)
     else:
-        parent[last] = operation.get("value")
+        parent[last] = _given(operation)
     return document
 
 

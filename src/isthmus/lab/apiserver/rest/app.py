@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.lab.apiserver.errors import (
     StatusError,
+    bad_request,
+    body_too_slow,
     forbidden,
     method_not_allowed,
     page_not_found,
@@ -44,8 +47,9 @@ PEER_CERTIFICATE = "isthmus.peer_certificate"
 class App:
     """Answers every request with what was asked or with a Status; never with a traceback."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, body_within_s: float = 30.0) -> None:
         self._services = services
+        self._body_within_s = body_within_s
         self._pages = Pages(services.registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,10 +92,18 @@ class App:
             accept=request.headers.get("accept", ""),
             content_type=request.headers.get("content-type", ""),
             user_agent=request.headers.get("user-agent", ""),
-            body=await _read_body(request),
+            body=await self._body(request),
             user=user,
         )
         return await self._call(call)
+
+    async def _body(self, request: Request) -> bytes:
+        """The whole body. Raises StatusError: 413 when it is too large, 408 when it takes too long."""
+        try:
+            async with asyncio.timeout(self._body_within_s):
+                return await _read_body(request)
+        except TimeoutError as error:
+            raise body_too_slow(self._body_within_s) from error
 
     def _impersonated(self, request: Request, user: User) -> User:
         """The user that a request wants to be seen as; whoever asks must be allowed to impersonate it."""
@@ -155,7 +167,10 @@ async def _read_body(request: Request) -> bytes:
     """The whole body. Raises StatusError (413) as soon as it is over the limit."""
     if request.method in ("GET", "HEAD"):
         return b""
-    if int(request.headers.get("content-length") or 0) > BODY_LIMIT:
+    length = request.headers.get("content-length") or "0"
+    if not length.isascii() or not length.isdigit():
+        raise bad_request(f'Invalid Content-Length "{length[:40]}": expected a number of bytes')
+    if len(length) > 18 or int(length) > BODY_LIMIT:
         raise too_large(BODY_LIMIT)
     chunks, size = [], 0
     async for chunk in request.stream():

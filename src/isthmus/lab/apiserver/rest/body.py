@@ -33,12 +33,13 @@ def decode_json(body: bytes) -> Any:
         value = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(f"couldn't read the body as JSON: {error}") from error
-    if body.count(b"{") + body.count(b"[") > DEPTH_LIMIT and _deeper_than(value, DEPTH_LIMIT):
+    if body.count(b"{") + body.count(b"[") > DEPTH_LIMIT and deeper_than(value, DEPTH_LIMIT):
         raise bad_request(f"couldn't read the body: it is nested more than {DEPTH_LIMIT} deep")
     return value
 
 
-def _deeper_than(value: Any, limit: int) -> bool:
+def deeper_than(value: Any, limit: int) -> bool:
+    """Whether a JSON value is nested deeper than that."""
     level = [value]
     for _ in range(limit):
         level = [

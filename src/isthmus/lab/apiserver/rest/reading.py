@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,11 +78,11 @@ def _revision(state: State, options: ListOptions) -> int:
 
 
 def _selected(objects: list[Stored], options: ListOptions) -> list[Stored]:
-    if options.selection:
-        objects = [one for one in objects if options.selection.matches(one)]
     if options.after is not None:
         place = (options.after.namespace, options.after.name)
-        objects = [one for one in objects if (one.key.namespace, one.key.name) > place]
+        objects = objects[bisect_right(objects, place, key=lambda one: (one.key.namespace, one.key.name)) :]
+    if options.selection:
+        objects = [one for one in objects if options.selection.matches(one)]
     return objects
 
 

@@ -22,7 +22,7 @@ from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, encode_json, metadata
 from isthmus.lab.apiserver.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from isthmus.lab.apiserver.rest.answers import json_answer
-from isthmus.lab.apiserver.rest.body import decode_body, decode_json, decode_yaml, media_type
+from isthmus.lab.apiserver.rest.body import DEPTH_LIMIT, decode_body, decode_json, decode_yaml, deeper_than, media_type
 from isthmus.lab.apiserver.rest.options import delete_options, list_options, write_options
 from isthmus.lab.apiserver.rest.reading import list_body, object_table, read_page
 from isthmus.lab.apiserver.rest.services import Call, Services, home
@@ -105,6 +105,8 @@ def patching(kind: str, body: Any) -> Change:
         patched = _PATCHES[kind](current, body)
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
             raise StatusError(422, "Invalid", "the patched value is no object with metadata any more")
+        if deeper_than(patched, DEPTH_LIMIT):
+            raise StatusError(422, "Invalid", f"the patched value is nested more than {DEPTH_LIMIT} deep")
         return patched
 
     return change
