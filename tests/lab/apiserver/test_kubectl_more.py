@@ -93,3 +93,27 @@ async def test_scale_only_from_what_is_expected(kubectl: Kubectl) -> None:
     await kubectl("scale", "deploy/web", "--current-replicas=2", "--replicas=3")
     refused = await kubectl.run("scale", "deploy/web", "--current-replicas=2", "--replicas=4")
     assert refused.err == "error: Expected replicas to be 2, was 3\n"
+
+
+RULES = """
+            x-kubernetes-validations:
+            - {rule: "!has(self.cronSpec) || self.cronSpec == oldSelf.cronSpec", message: the times are immutable}
+            - {rule: "self.replicas < 5 || self.cronSpec.startsWith('*')"}
+"""
+
+
+async def test_rules_in_cel(kubectl: Kubectl) -> None:
+    """A definition's rules hold for create, update and apply; one that can't be compiled is refused with it."""
+    place = "            description: What to run, and when.\n"
+    definition = DEFINITION.replace(place, place + RULES.lstrip("\n"))
+    bad = await kubectl.run("create", "-f", "-", stdin=definition.replace("startsWith('*')", "startsWith("))
+    assert "x-kubernetes-validations[1].rule: Invalid value" in bad.err
+    assert "compilation failed: ERROR: <input>:1:" in bad.err
+    await kubectl("create", "-f", "-", stdin=definition)
+    await kubectl("create", "-f", "-", stdin=CRONTAB)
+    refused = await kubectl.run("patch", "ct", "my", "--type=merge", "-p", '{"spec":{"cronSpec":"* 6"}}')
+    why = 'spec: Invalid value: "object": the times are immutable'
+    assert refused.err == f'The CronTab "my" is invalid: {why}\n'
+    other = CRONTAB.replace('"* 5"}', '"1 5", replicas: 7}').replace("name: my", "name: other")
+    refused = await kubectl.run("apply", "--server-side", "-f", "-", stdin=other)
+    assert "failed rule: self.replicas < 5 || self.cronSpec.startsWith('*')" in refused.err

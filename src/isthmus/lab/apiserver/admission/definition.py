@@ -9,6 +9,8 @@ from typing import Any
 from isthmus.lab.apiserver.errors import FieldError, invalid_value, required, unsupported
 from isthmus.lab.apiserver.names import dns1035_error, subdomain_error
 from isthmus.lab.apiserver.objects import Object, metadata
+from isthmus.lab.apiserver.schema.expressions import ExpressionError, compiled
+from isthmus.lab.apiserver.schema.rules import RULES
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that keeps a definition until its objects are gone."""
@@ -122,7 +124,31 @@ def _schema_errors(schema: Mapping[str, Any], path: str, *, root: bool = False) 
         yield from _pattern_errors(schema["pattern"], path)
     if kind == "array" and not isinstance(schema.get("items"), Mapping):
         yield required(f"{path}.items", "must be specified")
+    yield from _rule_errors(schema, path)
     yield from _below_errors(schema, path)
+
+
+def _rule_errors(schema: Mapping[str, Any], path: str) -> Iterator[FieldError]:
+    """Rules that can't be compiled."""
+    rules = schema.get(RULES) or []
+    if not isinstance(rules, list) or not all(isinstance(one, Mapping) for one in rules):
+        yield invalid_value(f"{path}.{RULES}", rules, "must be a list of objects")
+        return
+    for index, rule in enumerate(rules):
+        where, optional = f"{path}.{RULES}[{index}]", rule.get("optionalOldSelf") is True
+        if not str(rule.get("rule", "")).strip():
+            yield required(f"{where}.rule", "rule is not specified")
+            continue
+        for name in ("rule", "messageExpression"):
+            if rule.get(name):
+                yield from _expression_errors(f"{where}.{name}", str(rule[name]), optional_old=optional)
+
+
+def _expression_errors(where: str, expression: str, *, optional_old: bool) -> Iterator[FieldError]:
+    try:
+        compiled(expression, optional_old)
+    except ExpressionError as error:
+        yield invalid_value(where, expression, f"compilation failed: {error}")
 
 
 def _below_errors(schema: Mapping[str, Any], path: str) -> Iterator[FieldError]:

@@ -138,7 +138,7 @@ class Changes:
         self._check_identity(wanted, before, old, resource)
         wanted["apiVersion"], wanted["kind"] = resource.stored_api_version, resource.kind
         new = prepare_update(wanted, old, resource, subresource=options.subresource)
-        warnings = check_object(new, resource, options)
+        warnings = check_object(new, resource, options, old=old)
         async with self._admission.admit(resource, new, old, subresource=options.subresource):
             count_generation(new, old, resource)
             _track(new, old, resource, options, self._clock())

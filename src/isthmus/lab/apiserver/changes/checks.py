@@ -14,6 +14,7 @@ from isthmus.lab.apiserver.objects import Object, metadata
 from isthmus.lab.apiserver.schema import builtin_schema, set_defaults, unknown_fields, validate
 from isthmus.lab.apiserver.schema.fitting import fits, object_fits
 from isthmus.lab.apiserver.schema.prune import drop_nulls
+from isthmus.lab.apiserver.schema.rules import rule_errors
 
 _META_SCHEMA_OF = ("", "v1", "ConfigMap")
 
@@ -23,8 +24,10 @@ def metadata_schema() -> Schema:
     return schema
 
 
-def check_object(obj: Object, resource: Resource, options: WriteOptions) -> tuple[str, ...]:
-    """Prune, default and check an object in place; returns warnings for unknown fields.
+def check_object(
+    obj: Object, resource: Resource, options: WriteOptions, *, old: Object | None = None
+) -> tuple[str, ...]:
+    """Prune, default and check an object in place, also against what it was; returns warnings for unknown fields.
 
     Raises StatusError: 400 for unknown fields under Strict and for wrong types of a built-in kind, 422 for the rest.
     """
@@ -36,6 +39,8 @@ def check_object(obj: Object, resource: Resource, options: WriteOptions) -> tupl
         errors = _custom_errors(obj, resource) if resource.custom else _builtin_errors(obj, resource)
     if not errors:
         errors = metadata_errors(metadata(obj), name_rule=resource.name_rule)
+    if not errors and resource.custom and resource.schema is not None:
+        errors = rule_errors(obj, old, resource.schema)
     if errors:
         raise invalid(resource.group_kind, name, errors)
     return warnings
