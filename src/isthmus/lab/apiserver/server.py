@@ -22,6 +22,7 @@ from isthmus.lab.apiserver.connection import HttpProtocol
 from isthmus.lab.apiserver.identity.authenticate import Authenticator
 from isthmus.lab.apiserver.identity.authority import Authority, Credential, load_authority, write_private
 from isthmus.lab.apiserver.identity.authorize import Authorizer
+from isthmus.lab.apiserver.identity.login import Logins
 from isthmus.lab.apiserver.identity.tokens import TokenKey, load_token_key
 from isthmus.lab.apiserver.identity.user import ADMIN, MASTERS
 from isthmus.lab.apiserver.kinds import Registry
@@ -87,6 +88,7 @@ class _Identity:
     serving: Credential
     admin: Credential
     admin_token: str
+    password: str
     tokens: TokenKey
     tls: ssl.SSLContext
 
@@ -145,15 +147,21 @@ class ApiServer:
         store.observe(authorizer.observe)
         admission = Admission(store, service_cidr=self._settings.service_cidr)
         store.observe(admission.observe)
+        logins = Logins(identity.password, identity.admin_token.encode())
         return Services(
             registry=registry,
             store=store,
             changes=Changes(store, admission, clock=utc_now),
             authenticator=Authenticator(
-                state=store.state, tokens=identity.tokens, admin_token=identity.admin_token, clock=utc_now
+                state=store.state,
+                tokens=identity.tokens,
+                logins=logins,
+                admin_token=identity.admin_token,
+                clock=utc_now,
             ),
             authorizer=authorizer,
             tokens=identity.tokens,
+            logins=logins,
             logs=self._logs,
             clock=utc_now,
             stopping=asyncio.Event(),
@@ -172,7 +180,8 @@ class ApiServer:
             authority=authority,
             serving=serving,
             admin=authority.client(ADMIN.name, [MASTERS], now=now),
-            admin_token=_load_admin_token(directory / "admin.token"),
+            admin_token=_load_secret(directory / "admin.token"),
+            password=_load_secret(directory / "kubeadmin.password"),
             tokens=load_token_key(directory / "sa.key"),
             tls=_tls(authority, serving, directory),
         )
@@ -222,10 +231,11 @@ async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], services: S
         await asyncio.shield(serving)
 
 
-def _load_admin_token(path: Path) -> str:
+def _load_secret(path: Path) -> str:
+    """A text nobody can guess, made when it is missing."""
     if not path.exists():
         write_private(path, secrets.token_urlsafe(32).encode())
-    return path.read_text()
+    return path.read_text().strip()
 
 
 def _tls(authority: Authority, serving: Credential, directory: Path) -> ssl.SSLContext:

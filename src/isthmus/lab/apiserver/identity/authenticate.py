@@ -12,6 +12,7 @@ from datetime import datetime
 
 from isthmus.lab.apiserver.errors import unauthorized
 from isthmus.lab.apiserver.identity.authority import certificate_user
+from isthmus.lab.apiserver.identity.login import Logins
 from isthmus.lab.apiserver.identity.tokens import API_AUDIENCES, Claims, TokenKey, TokenRefusedError
 from isthmus.lab.apiserver.identity.user import ADMIN, ANONYMOUS, User, service_account
 from isthmus.lab.apiserver.objects import Key
@@ -23,9 +24,12 @@ REMEMBERED = 1024
 class Authenticator:
     """Checks bearer tokens and client certificates."""
 
-    def __init__(self, *, state: State, tokens: TokenKey, admin_token: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, *, state: State, tokens: TokenKey, logins: Logins, admin_token: str, clock: Callable[[], datetime]
+    ) -> None:
         self._state = state
         self._tokens = tokens
+        self._logins = logins
         self._admin_token = admin_token.encode()
         self._clock = clock
         self._claims: dict[bytes, Claims] = {}
@@ -49,6 +53,10 @@ class Authenticator:
         """The user of a token that is good for one of the audiences. Raises TokenRefusedError."""
         if hmac.compare_digest(token.encode(), self._admin_token):
             return ADMIN
+        if (user := self._logins.token_user(token, now=self._clock())) is not None:
+            if not set(audiences) & set(API_AUDIENCES):
+                raise TokenRefusedError(f"the token is for the API server, expected one of {list(audiences)}")
+            return user
         claims = self._verified(token)
         if not set(audiences) & set(claims.aud):
             raise TokenRefusedError(f"the token is for the audiences {claims.aud}, expected one of {list(audiences)}")
@@ -56,7 +64,7 @@ class Authenticator:
 
     def audiences(self, token: str) -> tuple[str, ...]:
         """What a good token is for. Raises TokenRefusedError."""
-        if hmac.compare_digest(token.encode(), self._admin_token):
+        if hmac.compare_digest(token.encode(), self._admin_token) or self._logins.token_user(token, now=self._clock()):
             return API_AUDIENCES
         return tuple(self._verified(token).aud)
 

@@ -26,6 +26,7 @@ from isthmus.lab.apiserver.identity.user import User
 from isthmus.lab.apiserver.rest import writing
 from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answer, text_answer
 from isthmus.lab.apiserver.rest.body import BODY_LIMIT
+from isthmus.lab.apiserver.rest.oauth import OAuth
 from isthmus.lab.apiserver.rest.options import list_options, truth
 from isthmus.lab.apiserver.rest.pages import Pages
 from isthmus.lab.apiserver.rest.reading import get_stored, list_body, list_table, object_table, read_page
@@ -51,6 +52,7 @@ class App:
         self._services = services
         self._body_within_s = body_within_s
         self._pages = Pages(services.registry)
+        self._oauth = OAuth(services.logins, clock=services.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,6 +70,8 @@ class App:
         await answer(scope, receive, send)
 
     async def _answer(self, request: Request) -> Answer:
+        if (login := await self._oauth.answer(request)) is not None:
+            return login
         certificate = request.scope.get("extensions", {}).get(PEER_CERTIFICATE)
         user = self._services.authenticator.request_user(request.headers.get("authorization", ""), certificate)
         user = self._impersonated(request, user)

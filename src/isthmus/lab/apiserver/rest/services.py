@@ -11,6 +11,7 @@ from typing import Protocol
 from isthmus.lab.apiserver.changes import Changes
 from isthmus.lab.apiserver.identity.authenticate import Authenticator
 from isthmus.lab.apiserver.identity.authorize import Authorizer
+from isthmus.lab.apiserver.identity.login import Logins
 from isthmus.lab.apiserver.identity.tokens import TokenKey
 from isthmus.lab.apiserver.identity.user import User
 from isthmus.lab.apiserver.kinds import Registry
@@ -51,6 +52,7 @@ class Services:
     authenticator: Authenticator
     authorizer: Authorizer
     tokens: TokenKey
+    logins: Logins
     logs: PodLogs | None
     clock: Callable[[], datetime]
     stopping: asyncio.Event
