@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from isthmus.discovery import DiscoveryServer, ExportFeed, ForbiddenError, Route, Tally, UnknownPeerError
+from isthmus.discovery import Caller, DiscoveryServer, ExportFeed, ForbiddenError, Route, Tally, UnknownPeerError
 from isthmus.federation.messages import LinkView, ServiceMessage, ServicePort
 from isthmus.federation.plan import Endpoint
 from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain, X509Svid
@@ -101,11 +101,11 @@ class OnePeer:
 
     green: GreenLink
 
-    def link(self, peer: str, caller: SpiffeId) -> GreenLink:
+    def link(self, peer: str, caller: Caller) -> GreenLink:
         if peer != "green-mesh":
             raise UnknownPeerError(f"no peer {peer!r} here")
-        if caller != INGRESS:
-            raise ForbiddenError(f"{caller} may not speak for {peer}")
+        if caller.gateway != INGRESS:
+            raise ForbiddenError(f"{caller.gateway} may not speak for {peer}")
         return self.green
 
 

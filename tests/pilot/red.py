@@ -22,7 +22,7 @@ from tests.discovery.mesh import GreenLink, behind_gateways
 from tests.kube.lab import Lab, connected, until
 
 from isthmus.api.crds import crds
-from isthmus.discovery import DiscoveryServer, ExportFeed, discovery_app
+from isthmus.discovery import Caller, DiscoveryServer, ExportFeed, discovery_app
 from isthmus.federation.messages import ServiceMessage, ServicePort
 from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain, X509Svid
 from isthmus.kube import Client
@@ -38,6 +38,8 @@ GREEN_INGRESS = SpiffeId.service_account(
     GREEN, namespace="green-mesh-system", account="ingress-red-mesh-service-account"
 )
 GREEN_CLIENT = "green-mesh.local/ns/green-mesh-system/sa/egress-red-mesh-service-account"
+FORWARDED = {"x-forwarded-client-cert": f"Hash=abc;URI=spiffe://{GREEN_CLIENT}"}
+"""What red's ingress gateway writes of green's certificate."""
 
 CLUSTER = f"""
 apiVersion: v1
@@ -118,7 +120,7 @@ class AnyCaller:
 
     green: GreenLink
 
-    def link(self, peer: str, caller: SpiffeId) -> GreenLink:
+    def link(self, peer: str, caller: Caller) -> GreenLink:
         """The one link."""
         return self.green
 

@@ -12,7 +12,18 @@ import httpx2
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from tests.kube.lab import until
-from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, NAMESPACE, POD_IP, Red, peer, red_cluster, service, settings
+from tests.pilot.red import (
+    EXPORT_ALL,
+    FORWARDED,
+    IMPORT_ALL,
+    NAMESPACE,
+    POD_IP,
+    Red,
+    peer,
+    red_cluster,
+    service,
+    settings,
+)
 from tests.xds.transcript import Transcript
 
 from isthmus.envoy.message import CLUSTER, LISTENER
@@ -61,10 +72,17 @@ async def first_listeners(red: Red, account: str) -> list[str]:
             return sorted(each.name for each in response.resources)
 
 
-def discovery(red: Red, account: str = INGRESS) -> httpx2.AsyncClient:
-    """A client of the control plane's discovery, as a gateway is one."""
+GREEN = FORWARDED["x-forwarded-client-cert"]
+
+
+def discovery(red: Red, account: str = INGRESS, *, client: str = GREEN) -> httpx2.AsyncClient:
+    """A client of the control plane's discovery, as a gateway is one that has let ``client`` in."""
     return httpx2.AsyncClient(
-        base_url=f"https://{POD_IP}:{DISCOVERY_PORT}", verify=red.calls(account), timeout=10, trust_env=False
+        base_url=f"https://{POD_IP}:{DISCOVERY_PORT}",
+        verify=red.calls(account),
+        headers={"x-forwarded-client-cert": client},
+        timeout=10,
+        trust_env=False,
     )
 
 
@@ -148,6 +166,31 @@ async def test_only_the_peers_own_gateway_speaks_for_it(tmp_path: Path) -> None:
         for account in (EGRESS, "default"):
             async with discovery(red, account) as client:
                 answer = await client.get("/v1/services/green-mesh")
+                assert (answer.status_code, "reviews" in answer.text) == (403, False)
+
+
+OTHERS = {
+    "the former clientID": GREEN.replace("egress-red", "another"),
+    "nobody": "",
+    "two": f"{GREEN},{GREEN}",
+    "two identities": f"{GREEN};URI=spiffe://green-mesh.local/ns/a/sa/b",
+    "no identity": "URI=green",
+}
+
+
+@pytest.mark.parametrize("client", OTHERS.values(), ids=OTHERS)
+async def test_a_gateway_that_lets_in_somebody_else_is_not_believed(tmp_path: Path, client: str) -> None:
+    """Until it has heard of another clientID a gateway lets in the former one: the control plane refuses it."""
+    async with red_cluster(tmp_path) as red, red.control_plane():
+        await red.apply(REVIEWS, red.green_root, peer(), EXPORT_ALL)
+        async with discovery(red) as right, discovery(red, client=client) as wrong:
+
+            async def is_served() -> bool:
+                return (await right.get("/v1/services/green-mesh")).status_code == 200
+
+            await until(is_served)
+            for what in ("services", "watch", "peer", "trustbundle"):
+                answer = await wrong.get(f"/v1/{what}/green-mesh")
                 assert (answer.status_code, "reviews" in answer.text) == (403, False)
 
 

@@ -9,7 +9,18 @@ import msgspec
 import pytest
 from lightkube.resources.core_v1 import Service
 from tests.kube.lab import until
-from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, IMPORT_AS_LOCAL, NAMESPACE, POD_IP, RATINGS, Red, peer, red_cluster
+from tests.pilot.red import (
+    EXPORT_ALL,
+    FORWARDED,
+    IMPORT_ALL,
+    IMPORT_AS_LOCAL,
+    NAMESPACE,
+    POD_IP,
+    RATINGS,
+    Red,
+    peer,
+    red_cluster,
+)
 
 from isthmus.api.exports import ExportRule
 from isthmus.federation.exports import ExportRules
@@ -240,7 +251,7 @@ async def test_peers_are_told_where_a_service_is(tmp_path: Path) -> None:
     async def is_told(red: Red, region: str) -> bool:
         context = red.calls("ingress-green-mesh-service-account")
         async with httpx2.AsyncClient(verify=context, timeout=10, trust_env=False) as client:
-            answer = await client.get(f"https://{POD_IP}:{DISCOVERY_PORT}/v1/services/green-mesh")
+            answer = await client.get(f"https://{POD_IP}:{DISCOVERY_PORT}/v1/services/green-mesh", headers=FORWARDED)
         told = parse_service_list(answer.content).services if answer.status_code == 200 else ()
         return [each.locality for each in told] == [Locality(region, "a-1")]
 

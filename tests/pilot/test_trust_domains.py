@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from tests.kube.lab import until
-from tests.pilot.red import POD_IP, Red, peer, red_cluster, settings
+from tests.pilot.red import FORWARDED, POD_IP, Red, peer, red_cluster, settings
 
 from isthmus.identity import TrustDomain
 from isthmus.pilot.settings import DISCOVERY_PORT, Settings
@@ -25,7 +25,7 @@ async def ask(red: Red) -> int:
     """What the control plane answers to an ingress gateway that still has its former certificate."""
     context = red.calls("ingress-green-mesh-service-account")
     async with httpx2.AsyncClient(verify=context, timeout=10, trust_env=False) as client:
-        answer = await client.get(f"https://{POD_IP}:{DISCOVERY_PORT}/v1/services/green-mesh")
+        answer = await client.get(f"https://{POD_IP}:{DISCOVERY_PORT}/v1/services/green-mesh", headers=FORWARDED)
     return answer.status_code
 
 

@@ -21,7 +21,7 @@ from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from lightkube.resources.core_v1 import ConfigMap, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
-from tests.pilot.red import NAMESPACE, POD_IP, Red, peer, red_cluster, service, settings
+from tests.pilot.red import FORWARDED, NAMESPACE, POD_IP, Red, peer, red_cluster, service, settings
 from tests.pilot.whole_model import ALL_NAMES, ALL_SERVER_NAMES, ALWAYS_THERE, Offer, offered_host
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshPeer
@@ -301,7 +301,7 @@ class World:
         """What green is told, asked as the ingress gateway does."""
         url = f"https://{POD_IP}:{DISCOVERY_PORT}/v1/services/green-mesh"
         async with httpx2.AsyncClient(verify=self.red.calls(INGRESS), timeout=10, trust_env=False) as client:
-            answer = await client.get(url)
+            answer = await client.get(url, headers=FORWARDED)
         if answer.status_code != 200:
             return {"is served": False, "told": {}}
         listed = parse_service_list(answer.content).services

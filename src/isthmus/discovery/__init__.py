@@ -19,7 +19,7 @@ from isthmus.discovery.errors import (
     UnsentError,
 )
 from isthmus.discovery.exchange import Route
-from isthmus.discovery.exporter import ExportedLink, Exporter
+from isthmus.discovery.exporter import Caller, ExportedLink, Exporter
 from isthmus.discovery.feed import ExportFeed
 from isthmus.discovery.report import PeerListener
 from isthmus.discovery.server import DiscoveryServer
@@ -27,6 +27,7 @@ from isthmus.discovery.tally import Tally
 
 __all__ = [
     "Application",
+    "Caller",
     "DiscoveryError",
     "DiscoveryServer",
     "Enroller",

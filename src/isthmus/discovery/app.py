@@ -20,14 +20,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from isthmus.discovery.bundle_document import encode_trust_bundle
 from isthmus.discovery.enroller import Application, Enroller
 from isthmus.discovery.errors import EnrolmentUnavailableError, ForbiddenError, UnknownPeerError
-from isthmus.discovery.exporter import ExportedLink, Exporter
+from isthmus.discovery.exporter import Caller, ExportedLink, Exporter
 from isthmus.discovery.times import TIME_HEADER, time_header
 from isthmus.discovery.watch import HEARTBEAT_S, WatchResponse
 from isthmus.federation.enrolment import MAX_BODY_BYTES, PATH, STATUS
 from isthmus.federation.messages import encode
-from isthmus.identity import InvalidCertificateError, SpiffeId, spiffe_id_of
+from isthmus.identity import IdentityError, InvalidCertificateError, SpiffeId, spiffe_id_of
 
 JSON: Final = "application/json"
+FORWARDED_CERTIFICATE: Final = "x-forwarded-client-cert"
 ABORT_EXTENSION: Final = "isthmus.abort"
 """ASGI extension of our server: ``{"abort": callable}`` breaks the connection without sending what is buffered."""
 _STATUS_BY_ERROR: Final[Mapping[type[Exception], int]] = {
@@ -80,7 +81,7 @@ class _Routes:
         return Response(encode_trust_bundle(self._link(request).trust_bundle), media_type=JSON)
 
     def _link(self, request: Request) -> ExportedLink:
-        return self.exporter.link(request.path_params["peer"], _caller(request))
+        return self.exporter.link(request.path_params["peer"], Caller(_caller(request), _client(request)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,18 @@ def _caller(request: Request) -> SpiffeId:
         return spiffe_id_of(x509.load_pem_x509_certificate(chain[0].encode("ascii")))
     except InvalidCertificateError as error:
         raise ForbiddenError(f"the client certificate does not name a caller: {error}") from error
+
+
+def _client(request: Request) -> SpiffeId | None:
+    """On whose behalf the gateway calls: it writes this header from the certificate, whatever came in."""
+    elements = request.headers.get(FORWARDED_CERTIFICATE, "").split(",")
+    uris = [part.removeprefix("URI=") for part in elements[0].split(";") if part.startswith("URI=")]
+    if len(elements) != 1 or len(uris) != 1:
+        return None
+    try:
+        return SpiffeId.parse(uris[0])
+    except IdentityError:
+        return None
 
 
 def _source(request: Request) -> str:

@@ -3,6 +3,7 @@
 Owned by the server, implemented by ``pilot``. Every method is called in the server's loop and returns at once.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from isthmus.discovery.feed import ExportFeed
@@ -42,11 +43,20 @@ class ExportedLink(Protocol):
         """No watch from ``source`` is open any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: a gateway of ours, by its certificate, and on whose behalf, as the gateway has authenticated it."""
+
+    gateway: SpiffeId
+    client: SpiffeId | None
+    """None if the gateway does not say."""
+
+
 class Exporter(Protocol):
     """Knows the peers."""
 
-    def link(self, peer: str, caller: SpiffeId) -> ExportedLink:
-        """The link to ``peer``, if ``caller`` (the gateway that has authenticated the peer) may speak for it.
+    def link(self, peer: str, caller: Caller) -> ExportedLink:
+        """The link to ``peer``, if ``caller`` may speak for it.
 
         Raises UnknownPeerError: there is no such peer; ForbiddenError: it is not ``caller`` who speaks for it.
         """

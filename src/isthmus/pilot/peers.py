@@ -18,7 +18,7 @@ from lightkube.resources.core_v1 import ConfigMap
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.api.meta import condition
-from isthmus.discovery import ForbiddenError, PeerClient, Route, UnknownPeerError
+from isthmus.discovery import Caller, ForbiddenError, PeerClient, Route, UnknownPeerError
 from isthmus.federation.availability import import_policy
 from isthmus.federation.conditions import UP_TO_DATE
 from isthmus.federation.exports import ExportRules
@@ -27,7 +27,6 @@ from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.peer import Mesh, PeerConfig, PeerConfigError
 from isthmus.federation.plan import DISCOVERY_PORT, Endpoint
 from isthmus.federation.selection import Problem
-from isthmus.identity import SpiffeId
 from isthmus.kube import Change, ObjectKey, WorkQueue
 from isthmus.pilot.cluster import Cluster
 from isthmus.pilot.configs import PeerConfigs
@@ -102,19 +101,25 @@ class Peers:
                 self._queue.add(orphaned)
             tasks.create_task(self._queue.run(self._reconcile), name="peers")
 
-    def link(self, peer: str, caller: SpiffeId) -> Link:
-        """The link to ``peer``, if ``caller`` is the ingress gateway that serves it.
+    def link(self, peer: str, caller: Caller) -> Link:
+        """The link to ``peer``, if ``caller`` is the ingress gateway that serves it, on behalf of its ``clientID``.
+
+        The gateway lets in nobody else; but for the moment until it has heard of another ``clientID``, it would let in
+        the former one, whose watch could then stay.
 
         Raises:
             UnknownPeerError: no ServiceMeshPeer of that name can be used.
-            ForbiddenError: it is not this gateway that serves the peer.
+            ForbiddenError: it is not this gateway that serves the peer, or not the peer whom it speaks for.
         """
         link = self._parts.links.get(peer)
         if link is None or link.config is None:
             raise UnknownPeerError(f"no ServiceMeshPeer {peer} is served by {self._mesh.name}")
         expected = self._mesh.gateway_accounts(link.config.ingress)
-        if caller not in expected:
-            raise ForbiddenError(f"{caller} may not speak for peer {peer}: expected {' or '.join(map(str, expected))}")
+        if caller.gateway not in expected:
+            names = " or ".join(map(str, expected))
+            raise ForbiddenError(f"{caller.gateway} may not speak for peer {peer}: expected {names}")
+        if caller.client != link.config.client:
+            raise ForbiddenError(f"{caller.client or 'nobody'} is not peer {peer}: expected {link.config.client}")
         return link
 
     def _named(self, change: Change[Any]) -> None:
