@@ -18,6 +18,7 @@ from typing import Final
 import h11
 
 from isthmus.discovery.errors import LinkError, OwnGatewayError, UnsentError
+from isthmus.federation.messages import MAX_LIST_BYTES
 from isthmus.federation.names import VERSION_HEADER
 from isthmus.federation.plan import Endpoint
 from isthmus.identity import InvalidCertificateError, SpiffeId
@@ -28,6 +29,10 @@ HEADERS_TIMEOUT_S: Final = 15.0
 """Longer than the gateways take to find out that the peer does not answer: their 503 says more than our time-out."""
 MAX_HEADERS_BYTES: Final = 64 * 1024
 _READ_BYTES: Final = 64 * 1024
+_READ_AHEAD_BYTES: Final = MAX_LIST_BYTES // 2
+"""A reader is paused when it is behind by twice as much. uvloop 0.22 drops what TLS has not given out yet when a
+connection is closed while its reader is paused, and gateways close each connection after its answer: the end of every
+list of some megabytes was lost. So there is room for the longest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +168,12 @@ async def open_stream(
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(
-                endpoint.host, endpoint.port, ssl=context, local_addr=local, server_hostname=server_name
+                endpoint.host,
+                endpoint.port,
+                limit=_READ_AHEAD_BYTES,
+                ssl=context,
+                local_addr=local,
+                server_hostname=server_name,
             )
     except TimeoutError as error:
         raise UnsentError(f"no connection to {where} within {CONNECT_TIMEOUT_S:g} s") from error
