@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ def serve(folder: ClusterFolder, *, apps_domain: str | None) -> None:
     Raises ClusterError if it runs already or its addresses are taken.
     """
     collect_rarely()
+    _allow_open_files()
     os.umask(0o077)  # what a cluster stores is its user's alone
     plan = folder.prepare(apps_domain=apps_domain)
     hold = folder.hold()
@@ -38,6 +40,12 @@ def serve(folder: ClusterFolder, *, apps_domain: str | None) -> None:
         raise ClusterError(f"Running cluster {folder.name!r} on {plan.address}: {reasons}") from group
     finally:
         os.close(hold)
+
+
+def _allow_open_files() -> None:
+    """As many connections as the machine allows: each watch is one, and a shell's own limit is 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

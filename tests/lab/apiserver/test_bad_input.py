@@ -184,3 +184,23 @@ async def test_slow_clients_are_not_waited_for(tmp_path: Path) -> None:
 async def test_heads_are_bounded(server: Started, data: bytes, code: bytes) -> None:
     """A head that is too large, or none, is answered and the connection ended."""
     assert (await sent(server, data)).split()[1] == code
+
+
+async def test_idle_watches_cost_what_they_hold_and_no_more(tmp_path: Path) -> None:
+    """Hundreds of watches of other objects are not woken by a write, and leave nothing behind when they end."""
+    async with running(Settings(tmp_path)) as server, http_client(server) as http:
+        version = (await http.post(CONFIG_MAPS, json=config_map("a"))).json()["metadata"]["resourceVersion"]
+        head = f"Host: a\r\nAuthorization: Bearer {server.admin_token}\r\n\r\n"
+        idle = [await connect(server) for _ in range(100)]
+        for number, (reader, writer) in enumerate(idle):
+            query = f"watch=1&resourceVersion={version}&fieldSelector=metadata.name%3Di{number}"
+            writer.write(f"GET {CONFIG_MAPS}?{query} HTTP/1.1\r\n{head}".encode())
+            assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == b"200"
+        for number in (7, 93):
+            await http.post(CONFIG_MAPS, json=config_map(f"i{number}"))
+        async with asyncio.timeout(5):
+            for number in (93, 7):
+                assert b'"ADDED"' in await idle[number][0].readuntil(b"}\n")
+        assert not any(idle[number][0]._buffer for number in (0, 1, 99))  # type: ignore[attr-defined]  # what came
+        for _, writer in idle:
+            writer.transport.abort()

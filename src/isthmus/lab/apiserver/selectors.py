@@ -204,5 +204,10 @@ class Selection:
             return False
         return not self.fields or fields_match(self.fields, stored)
 
+    @property
+    def name(self) -> str:
+        """The one name that can match, "" when there may be others."""
+        return next((term.value for term in self.fields if term.path == "metadata.name" and term.equal), "")
+
     def __bool__(self) -> bool:
         return bool(self.labels or self.fields)

@@ -117,9 +117,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert len(stored) == 1
         self.note(key, stored[0], deleted=False)
 
-    @rule(resource=st.sampled_from(["pods", "services"]), namespace=st.sampled_from(["", "a"]))
-    def watch(self, resource: str, namespace: str) -> None:
-        self.watchers.append((self.store.state.watch(resource, namespace), len(self.changes)))
+    @rule(
+        resource=st.sampled_from(["pods", "services"]),
+        namespace=st.sampled_from(["", "a"]),
+        name=st.sampled_from(["", "x"]),
+    )
+    def watch(self, resource: str, namespace: str, name: str) -> None:
+        self.watchers.append((self.store.state.watch(resource, namespace, name), len(self.changes)))
 
     @rule()
     def reopen(self) -> None:
@@ -163,7 +167,9 @@ class StoreMachine(RuleBasedStateMachine):
             expected = [
                 one
                 for one in self.changes[since:]
-                if one.key.resource == watcher.resource and watcher.namespace in ("", one.key.namespace)
+                if one.key.resource == watcher.place.resource
+                and watcher.place.namespace in ("", one.key.namespace)
+                and watcher.place.name in ("", one.key.name)
             ]
             self.expect(watcher, expected)
             self.watchers[index] = (watcher, len(self.changes))

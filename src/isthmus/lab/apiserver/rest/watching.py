@@ -41,16 +41,16 @@ class WatchRequest:
 def open_watch(state: State, request: WatchRequest) -> Stream:
     """The stream of a watch. Raises StatusError when it can't begin; a version that is too old is an event instead."""
     target, options = request.target, request.options
-    revision = options.revision
+    revision, name = options.revision, options.selection.name
     check_revision(state, revision)
     try:
         if options.initial_events or (options.initial_events is None and not revision):
             initial = state.listed(target.resource.storage, target.namespace)
-            watcher = state.watch(target.resource.storage, target.namespace)
+            watcher = state.watch(target.resource.storage, target.namespace, name)
         else:
             initial = []
             since = state.revision if revision is None or not revision else revision
-            watcher = state.watch_since(target.resource.storage, target.namespace, since)
+            watcher = state.watch_since(target.resource.storage, target.namespace, since, name)
     except ExpiredError as error:
         return Stream(_refusal(expired(str(error))), media_type="application/json")
     chosen = [one for one in initial if options.selection.matches(one)]

@@ -53,14 +53,13 @@ class ExpiredError(Exception):
 
 
 class Watcher:
-    """Receives the events of one resource, in one namespace or all ("" = all), from the moment it is made.
+    """Receives the events of one resource from the moment it is made: in one namespace or all, of one name or all ("").
 
     One reader. It is dropped (``overflowed``) when it falls too far behind, and ``closed`` when the server stops.
     """
 
-    def __init__(self, resource: str, namespace: str, *, backlog: int) -> None:
-        self.resource = resource
-        self.namespace = namespace
+    def __init__(self, place: Key, *, backlog: int) -> None:
+        self.place = place
         self._backlog = backlog
         self.overflowed = False
         self.closed = False
@@ -68,9 +67,7 @@ class Watcher:
         self._wake = asyncio.Event()
 
     def offer(self, event: Event) -> bool:
-        """Take an event; False when the backlog is full and the watcher is to be dropped."""
-        if self.namespace and event.key.namespace != self.namespace:
-            return True
+        """Take an event of its place; False when the backlog is full and the watcher is to be dropped."""
         if self.overflowed or len(self._waiting) >= self._backlog:
             self._drop()
             return False
@@ -108,6 +105,13 @@ class Watcher:
     @property
     def ended(self) -> bool:
         return self.closed or self.overflowed
+
+
+def _places(key: Key) -> set[Key]:
+    """Where the watchers of an object's events are: all but those that could want it cost an event nothing."""
+    resource, namespace, name = key
+    # A set: of an object without a namespace some are the same.
+    return {key, Key(resource, namespace, ""), Key(resource, "", name), Key(resource, "", "")}
 
 
 class Table:
@@ -149,7 +153,7 @@ class State:
         self._tables: dict[str, Table] = defaultdict(Table)
         self._recent: deque[Event] = deque()
         self._recent_bytes = 0
-        self._watchers: dict[str, list[Watcher]] = defaultdict(list)
+        self._watchers: dict[Key, list[Watcher]] = {}
 
     def load(self, objects: Iterable[Stored], events: Iterable[Event]) -> None:
         """Take over what was read from the database at start."""
@@ -197,35 +201,36 @@ class State:
         self._tables[event.key.resource].apply(event)
         self.revision = event.revision
         self._remember(event)
-        watchers = self._watchers.get(event.key.resource)
-        accepted = [watcher.offer(event) for watcher in watchers or ()]
-        if watchers and not all(accepted):
-            self._watchers[event.key.resource] = [one for one in watchers if not one.overflowed]
+        for place in _places(event.key):
+            watchers = self._watchers.get(place, ())
+            accepted = [watcher.offer(event) for watcher in watchers]
+            if not all(accepted):
+                self._watchers[place] = [one for one in watchers if not one.overflowed]
 
-    def watch(self, resource: str, namespace: str) -> Watcher:
+    def watch(self, resource: str, namespace: str, name: str = "") -> Watcher:
         """A watcher of everything from now on; the caller gives it back with ``unwatch``."""
-        watcher = Watcher(resource, namespace, backlog=self.window.backlog)
-        self._watchers[resource].append(watcher)
+        watcher = Watcher(Key(resource, namespace, name), backlog=self.window.backlog)
+        self._watchers.setdefault(watcher.place, []).append(watcher)
         return watcher
 
-    def watch_since(self, resource: str, namespace: str, revision: int) -> Watcher:
+    def watch_since(self, resource: str, namespace: str, revision: int, name: str = "") -> Watcher:
         """A watcher of everything after a revision. Raises ExpiredError when that has left the window."""
         missed = self._events_after(revision)
-        watcher = self.watch(resource, namespace)
+        watcher = self.watch(resource, namespace, name)
         for event in missed:
-            if event.key.resource == resource:
+            if watcher.place in _places(event.key):
                 watcher.offer(event)
         return watcher
 
     def unwatch(self, watcher: Watcher) -> None:
-        watchers = self._watchers[watcher.resource]
-        if watcher in watchers:
-            watchers.remove(watcher)
+        left = [one for one in self._watchers.pop(watcher.place, ()) if one is not watcher]
+        if left:
+            self._watchers[watcher.place] = left
 
     def close_watchers(self, resource: str | None = None) -> None:
         """End the watches of one resource, or all."""
-        for name, watchers in self._watchers.items():
-            if resource in (None, name):
+        for place, watchers in self._watchers.items():
+            if resource in (None, place.resource):
                 for watcher in watchers:
                     watcher.close()
 
