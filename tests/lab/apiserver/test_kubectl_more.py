@@ -75,6 +75,16 @@ async def test_diff_shows_what_apply_would_change(kubectl: Kubectl) -> None:
     assert await kubectl("diff", "-f", "-", stdin=LIST) == ""
 
 
+async def test_diff_of_a_workload_shows_nothing_else(kubectl: Kubectl) -> None:
+    """A change of replicas is one line less, one line more, and the generation."""
+    deployment = await kubectl("create", "deployment", "web", "--image=a", "--dry-run=client", "-o", "yaml")
+    await kubectl("apply", "-f", "-", stdin=deployment)
+    differs = await kubectl.run("diff", "-f", "-", stdin=deployment.replace("replicas: 1", "replicas: 3"))
+    changed = [line.split() for line in differs.out.splitlines() if line[:2] in ("+ ", "- ")]
+    assert changed[:2] == [["-", "generation:", "1"], ["+", "generation:", "2"]]
+    assert changed[2:] == [["-", "replicas:", "1"], ["+", "replicas:", "3"]]
+
+
 async def test_what_may_i(kubectl: Kubectl) -> None:
     """``auth can-i --list`` shows the rules of whoever asks."""
     everything = (await kubectl("auth", "can-i", "--list")).splitlines()
@@ -84,7 +94,7 @@ async def test_what_may_i(kubectl: Kubectl) -> None:
     who = "--as=system:serviceaccount:default:bob"
     lines = (await kubectl("auth", "can-i", "--list", who)).splitlines()
     assert ["pods", "[]", "[]", "[get", "list", "watch]"] in [line.split() for line in lines]
-    assert (await kubectl.run("auth", "can-i", "create", "pods", who)).out.startswith("no")
+    assert (await kubectl.run("auth", "can-i", "create", "pods", who)).out == "no\n"
 
 
 async def test_scale_only_from_what_is_expected(kubectl: Kubectl) -> None:

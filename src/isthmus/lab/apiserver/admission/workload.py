@@ -35,7 +35,7 @@ def _complete(new: Object) -> None:
     spec = new.setdefault("spec", {})
     spec.setdefault("replicas", 1)
     template: dict[str, Any] = spec.setdefault("template", {})
-    template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+    template.setdefault("metadata", {})
     complete_pod_spec(template.setdefault("spec", {}))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import Response
 
 from isthmus.lab.apiserver.errors import bad_request, invalid, method_not_allowed, required
-from isthmus.lab.apiserver.identity.rbac import Attributes, refusal, rules_for
+from isthmus.lab.apiserver.identity.rbac import Attributes, rules_for
 from isthmus.lab.apiserver.identity.tokens import API_AUDIENCES, TokenRefusedError
 from isthmus.lab.apiserver.identity.user import MASTERS, User
 from isthmus.lab.apiserver.objects import Object
@@ -72,9 +72,7 @@ def attributes_of(spec: Spec) -> Attributes:
 
 
 def _access(services: Services, user: User, attributes: Attributes) -> Object:
-    if services.authorizer.allowed(user, attributes):
-        return {"allowed": True}
-    return {"allowed": False, "reason": refusal(user, attributes)}
+    return {"allowed": services.authorizer.allowed(user, attributes)}
 
 
 def _self_access(services: Services, call: Call, spec: Spec) -> Object:
