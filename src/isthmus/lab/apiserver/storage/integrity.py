@@ -30,7 +30,8 @@ def check(connection: sqlite3.Connection, *, schema: str) -> None:
     if health != "ok":
         raise DamagedError(health)
     for meaning, query in _CHECKS.items():
-        if found := connection.execute(query).fetchone()[0]:
+        found = connection.execute(query).fetchone()[0]
+        if found != 0:  # nothing at all is wrong too
             raise DamagedError(f"{meaning}: {found}")
 
 
@@ -44,7 +45,11 @@ _CHECKS = {
     "revisions that were given and are not there": """
         SELECT (SELECT value FROM counters WHERE name = 'revision') - coalesce(max(revision), 0) FROM revisions""",
     "counters that cannot be": """
-        SELECT count(*) != 2 OR min(value) < 0 OR max(value * (name = 'compacted')) > max(value) FROM counters""",
+        SELECT count(*) != 2 OR sum(name IN ('revision', 'compacted') AND typeof(value) = 'integer' AND value >= 0) != 2
+        OR max(value * (name = 'compacted')) > max(value * (name = 'revision')) FROM counters""",
+    "revisions since the last compaction that are missing": """
+        SELECT (SELECT max(value) - min(value) FROM counters) - count(*) FROM revisions
+        WHERE revision > (SELECT min(value) FROM counters)""",
 }
 """What each query finds when something is wrong; 0 in a database that is whole."""
 
