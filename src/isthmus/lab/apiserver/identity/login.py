@@ -22,7 +22,7 @@ CODE_LIFETIME = timedelta(seconds=60)
 TOKEN_LIFETIME = timedelta(hours=24)
 CODES_LIMIT = 256
 _PREFIX = "login~"
-_TOKEN = re.compile(r"login~(\d{1,12})\.([A-Za-z0-9_-]{43})")
+_TOKEN = re.compile(r"login~([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 

@@ -24,6 +24,7 @@ from isthmus.lab.apiserver.objects import encode_json
 METADATA = "/.well-known/oauth-authorization-server"
 AUTHORIZE, TOKEN, IMPLICIT = "/oauth/authorize", "/oauth/token", "/oauth/token/implicit"  # paths
 FORM_LIMIT = 16 * 1024
+FIELDS_LIMIT = 32
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
@@ -123,10 +124,13 @@ def _basic(request: Request) -> tuple[str, str]:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """A form's fields. Raises StatusError (400) if it is too long."""
+    """A form's fields. Raises StatusError (400) if it is too long, or has too many."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_LIMIT:
             raise bad_request(f"Logging in: the form is longer than {FORM_LIMIT} bytes")
-    return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=32))
+    try:
+        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=FIELDS_LIMIT))
+    except ValueError as error:
+        raise bad_request(f"Logging in: the form has more than {FIELDS_LIMIT} fields") from error
