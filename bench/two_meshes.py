@@ -78,7 +78,13 @@ class TwoMeshes:
         """
         address = await self.green.pod_ip("istiod")
         reader, writer = await asyncio.open_connection(address, 8188, ssl=await self._gateway_tls())
-        writer.write(f"GET /v1/watch/{self.green.peer} HTTP/1.1\r\nHost: istiod\r\n\r\n".encode())
+        red = f"spiffe://{self.red.mesh}.local/ns/{self.red.namespace}/sa/egress-{self.green.mesh}-service-account"
+        head_lines = (
+            f"GET /v1/watch/{self.green.peer} HTTP/1.1",
+            "Host: istiod",
+            f"x-forwarded-client-cert: URI={red}",  # on whose behalf, as the gateway would say
+        )
+        writer.write("".join(f"{line}\r\n" for line in (*head_lines, "")).encode())
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise RuntimeError(f"the control plane at {address} does not let itself be watched: {head!r}")
