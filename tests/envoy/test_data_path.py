@@ -305,9 +305,11 @@ async def discover(context: ssl.SSLContext, host: str, path: str, **headers: str
     try:
         reader, writer = await asyncio.open_connection(host, 8188, ssl=context, server_hostname="anything.example")
         writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n".encode())
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        body = await reader.readexactly(int(length[1])) if length is not None else b""
         writer.close()
-    except OSError:
+    except (OSError, asyncio.IncompleteReadError):
         return 0, ""
     return (int(head.split()[1]), body.decode()) if head else (0, "")
 

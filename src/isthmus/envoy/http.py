@@ -13,9 +13,10 @@ from isthmus.envoy.message import ADS, packed, seconds, struct
 from isthmus.federation.names import VERSION_HEADER
 from isthmus.identity import SpiffeId
 
-DELAYED_CLOSE = seconds(30)
-"""How long a caller may take no byte of an answer that is on its way to it. After Envoy's own second a control plane
-that is busy, as at its start with ten thousand imports, would lose the end of a long list."""
+DELAYED_CLOSE: dict[Direction, dict[str, int]] = {"outbound": seconds(5), "inbound": seconds(1)}
+"""How long a caller may take no byte of an answer that is on its way to it, and how long Envoy waits for one to hang
+up. After Envoy's own second a control plane that is busy, as at its start with ten thousand imports, would lose the end
+of a long list; those who call from other meshes are Envoys, and never busy so long."""
 FORWARDED_CERTIFICATE = "x-forwarded-client-cert"
 _FORWARDED_FOR = {
     "header": {"key": "x-forwarded-for", "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"},
@@ -51,7 +52,7 @@ def connection_manager(
         set_current_client_cert_details={"uri": True},
         server_header_transformation=manager_pb2.HttpConnectionManager.PASS_THROUGH,
         stream_idle_timeout=seconds(0),
-        delayed_close_timeout=DELAYED_CLOSE,
+        delayed_close_timeout=DELAYED_CLOSE[direction],
         # What an idle connection waits for after its time; only HTTP/2 has something to say in it.
         drain_timeout=seconds(0.1),
         request_headers_timeout=seconds(10),
