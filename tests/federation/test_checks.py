@@ -14,6 +14,7 @@ from isthmus.federation.checks import (
     STEPS,
     CheckFacts,
     PathFindings,
+    by_condition,
     check_steps,
     failed,
     passed,
@@ -268,3 +269,14 @@ def test_verdicts() -> None:
         "failed",
         "unproved",
     ]
+
+
+def test_an_uncertain_condition_with_a_cause_fails_the_step() -> None:
+    """A view of the cluster that grows old is nothing to be skipped: the step fails, with the cause and the side."""
+    stale = Condition(
+        type="Accepted", status="Unknown", reason="KubernetesUnreachable", message="Pod cannot be followed"
+    )
+    step = by_condition("resources", stale)
+    assert (step.result, step.cause, step.side) == ("failed", "KubernetesUnreachable", "here")
+    waiting = Condition(type="Accepted", status="Unknown", reason="Waiting", message="Not known")
+    assert by_condition("resources", waiting).result == "skipped"

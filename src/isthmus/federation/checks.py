@@ -162,9 +162,9 @@ def by_condition(name: str, condition: Condition | None, *, figure: str = "") ->
         return skipped(name, "the status does not tell")
     if condition.status == "True":
         return passed(name, figure)
-    if condition.status == "Unknown":
-        return skipped(name, condition.message)
     cause = BY_REASON.get(condition.reason)
+    if condition.status == "Unknown" and cause is None:  # a cause makes it uncertain, and is to be mended all the same
+        return skipped(name, condition.message)
     seen = condition.message if cause is None else condition.message.removesuffix(cause.told(""))
     return failed(name, condition.reason, seen)
 
