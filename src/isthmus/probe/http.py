@@ -6,6 +6,8 @@ from typing import Final, Protocol
 
 import h11
 
+USER_AGENT: Final = "isthmus-probe"
+"""So that a peer can tell a try from the control plane's own calls."""
 MAX_HEAD_BYTES: Final = 64 * 1024
 
 
@@ -53,7 +55,7 @@ class Exchange:
 
         Raises NotHttpError, NoAnswerError; OSError: the connection broke.
         """
-        headers = [("host", host), ("user-agent", "isthmus"), ("accept", "*/*"), ("connection", "close")]
+        headers = [("host", host), ("user-agent", USER_AGENT), ("accept", "*/*"), ("connection", "close")]
         if body is not None:
             headers += [("content-type", "application/json"), ("content-length", str(len(body)))]
         request = self._http.send(h11.Request(method=method, target=path, headers=headers)) or b""
