@@ -79,8 +79,12 @@ class Site:
     def restore_peer(self) -> None:
         """The peer's resource as the example has it: without fields that a test has added, and there if it was gone."""
         file = str(self.files / "servicemeshpeer.yaml")
-        if self.kubectl("replace", "-f", file, check=False).returncode != 0:
-            self.kubectl("create", "-f", file)
+
+        def is_restored() -> bool:
+            """A replacement conflicts with a status that is written in the same moment: then once more."""
+            return any(self.kubectl(verb, "-f", file, check=False).returncode == 0 for verb in ("replace", "create"))
+
+        eventually(is_restored, what=f"{self.mesh}'s peer is as in {file}")
 
     def logs(self, deployment: str) -> str:
         return self.kubectl("logs", f"deploy/{deployment}").stdout
