@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 import yaml
-from tests.kube.lab import lab, until
+from tests.kube.lab import lab
+from tests.waiting import until
 from typer.testing import CliRunner
 
 from isthmus.api.crds import crds

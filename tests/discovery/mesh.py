@@ -2,13 +2,15 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from tests.sockets import served_at
+from tests.waiting import until
 
 from isthmus.discovery import Caller, DiscoveryServer, ExportFeed, ForbiddenError, Route, Tally, UnknownPeerError
 from isthmus.federation.messages import LinkView, ServiceMessage, ServicePort
@@ -126,9 +128,9 @@ async def running(app: ASGIApp, context: ssl.SSLContext) -> AsyncIterator[tuple[
     started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.run(started))
-        yield server, await started
+        yield server, (port := await started)
         serving.cancel()
-    await closed_handshakes()
+    await all_closed(port)
 
 
 @asynccontextmanager
@@ -140,17 +142,9 @@ async def in_background(work: Coroutine[object, object, object]) -> AsyncIterato
         task.cancel()
 
 
-async def closed_handshakes() -> None:
-    """Let the loop see that clients have closed connections whose handshake was not over.
+async def all_closed(port: int) -> None:
+    """Wait until what was taken at this port is closed, also where the handshake was not over.
 
     Before Python 3.12, no server waits for those; their transports would outlive the test's loop.
     """
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-async def eventually(condition: Callable[[], object], *, within_s: float = 10) -> None:
-    """Wait until the condition holds; fails after the deadline."""
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.002)
+    await until(lambda: not served_at(port))

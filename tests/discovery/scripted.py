@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.discovery.mesh import HOST, closed_handshakes, eventually
+from tests.discovery.mesh import HOST, all_closed
+from tests.waiting import until
 
 from isthmus.federation.catalogue import Catalogue
 from isthmus.federation.messages import ServiceMessage, WatchEvent, encode
@@ -72,8 +73,8 @@ class ScriptedPeer:
             finally:
                 for writer in self._open:
                     writer.transport.abort()
-                await eventually(lambda: not self._open)
-                await closed_handshakes()
+                await until(lambda: not self._open)
+                await all_closed(self.port)
 
 
 def head(*headers: str) -> bytes:

@@ -19,12 +19,12 @@ from tests.discovery.mesh import (
     OnePeer,
     account,
     behind_gateways,
-    eventually,
     in_background,
     running,
     service,
 )
 from tests.discovery.scripted import HANG, ScriptedPeer, answer, answered_list, chunk, head, told_add
+from tests.waiting import until
 
 from isthmus.discovery import LinkError, PeerClient, Route, Tally, discovery_app
 from isthmus.federation.messages import MAX_EVENT_BYTES
@@ -82,7 +82,7 @@ async def test_the_end_of_the_peers_certificate(mesh: Mesh, headers: tuple[str, 
     told = Told()
     script = {"/v1/watch": [head(*headers), HANG], "/v1/services/": [answered_list(service("ratings"))]}
     async with ScriptedPeer(script).listening(mesh.serves(EGRESS)) as peer, _following(mesh, peer.port, told) as client:
-        await eventually(lambda: "list" in told.events)
+        await until(lambda: "list" in told.events)
         assert client.certificate_ends == ends
         assert told.tally.lists_received == told.tally.connects == 1
         assert told.tally.bytes_received > 100
@@ -95,11 +95,11 @@ class TestWithAnIsthmus:
         """Watch, list, events; no further list is fetched for them."""
         told = Told()
         async with _exporting(mesh, green) as port, _following(mesh, port, told) as client:
-            await eventually(lambda: _names(client) == ["ratings"])
+            await until(lambda: _names(client) == ["ratings"])
             green.feed.put(service("reviews"))
             green.feed.put(service("reviews", port=9081))
             green.feed.remove(service("ratings").hostname)
-            await eventually(lambda: _names(client) == ["reviews"])
+            await until(lambda: _names(client) == ["reviews"])
             assert client.known.get(service("reviews").hostname) == service("reviews", port=9081)
             assert client.is_connected
         assert told.events == ["connected", "list", "event", "event", "event"]
@@ -109,9 +109,9 @@ class TestWithAnIsthmus:
         """Ten thousand services exported at once arrive, whether by list or by events, with the same checksum."""
         async with _exporting(mesh, green) as port, _following(mesh, port, Told()) as client:
             green.feed.replace(service(f"service-{number}") for number in range(5000))
-            await eventually(lambda: client.is_connected)
+            await until(lambda: client.is_connected)
             green.feed.replace(service(f"service-{number}") for number in range(5000, 15_000))
-            await eventually(lambda: client.known.checksum == green.feed.checksum, within_s=30)
+            await until(lambda: client.known.checksum == green.feed.checksum, within_s=30)
             assert len(client.known) == 10_000
 
     async def test_a_peer_that_goes_away_takes_nothing_down(self, mesh: Mesh, green: GreenLink) -> None:
@@ -119,12 +119,12 @@ class TestWithAnIsthmus:
         where = Where()
         async with _following(mesh, where, told := Told()) as client:
             async with _exporting(mesh, green) as where.port:
-                await eventually(lambda: _names(client) == ["ratings"])
-            await eventually(lambda: not client.is_connected)
+                await until(lambda: _names(client) == ["ratings"])
+            await until(lambda: not client.is_connected)
             assert _names(client) == ["ratings"]
             green.feed.put(service("reviews"))
             async with _exporting(mesh, green) as where.port:
-                await eventually(lambda: _names(client) == ["ratings", "reviews"])
+                await until(lambda: _names(client) == ["ratings", "reviews"])
                 assert told.events[-2:] == ["connected", "list"]
         assert told.changed == [frozenset({service(name).hostname}) for name in ("ratings", "reviews")]
 
@@ -146,13 +146,13 @@ class TestWithAnIsthmus:
                 await asyncio.sleep(0)
             async with _exporting(mesh, green) as where.port:
                 client.nudge()
-                await eventually(lambda: client.is_connected, within_s=1.4)
+                await until(lambda: client.is_connected, within_s=1.4)
 
     async def test_a_seed_stands_while_the_peer_is_away(self, mesh: Mesh) -> None:
         """A new process that is told what the former knew keeps it until the peer says otherwise."""
         client = PeerClient(mesh.route(_closed_port()), told := Told(), seed=[service("ratings")])
         async with in_background(client.run()):
-            await eventually(lambda: told.events)
+            await until(lambda: told.events)
         assert _names(client) == ["ratings"]
         assert told.changed == []
 
@@ -160,10 +160,10 @@ class TestWithAnIsthmus:
         """The exporter's administrator deletes the peer: deletes are told, then the watch is closed."""
         told = Told()
         async with _exporting(mesh, green) as port, _following(mesh, port, told) as client:
-            await eventually(lambda: _names(client) == ["ratings"])
+            await until(lambda: _names(client) == ["ratings"])
             green.feed.replace([])
             green.feed.close()
-            await eventually(lambda: "failed: the peer closed the watch" in told.events)
+            await until(lambda: "failed: the peer closed the watch" in told.events)
             assert _names(client) == []
 
     async def test_the_other_sides_view(self, mesh: Mesh, green: GreenLink) -> None:
@@ -179,16 +179,16 @@ class TestWithAnIsthmus:
         """A cancelled client leaves no task and no connection, whatever the peer does."""
         async with _exporting(mesh, green) as port:
             async with _following(mesh, port, Told()) as client:
-                await eventually(lambda: client.is_connected)
+                await until(lambda: client.is_connected)
                 cancelled_at = asyncio.get_running_loop().time()
             assert asyncio.get_running_loop().time() - cancelled_at < 0.5
-            await eventually(lambda: not green.feed.sources)
+            await until(lambda: not green.feed.sources)
 
     async def test_a_lost_heartbeat_disconnects(self, mesh: Mesh) -> None:
         """A peer that promised heartbeats and falls silent is given up, with the reason."""
         peer = ScriptedPeer({"/v1/watch": [head("isthmus-heartbeat: 0.02"), HANG], "/v1/services/": [answered_list()]})
         async with peer.listening(mesh.serves(EGRESS)), _following(mesh, peer, told := Told()):
-            await eventually(lambda: any("no heartbeat from the peer" in event for event in told.events))
+            await until(lambda: any("no heartbeat from the peer" in event for event in told.events))
         assert told.events[0] == "connected"
 
 
@@ -199,7 +199,7 @@ class TestCauses:
         """An HTTP answer other than 200 is told by its status line, once, however often it is tried."""
         peer = ScriptedPeer({"/v1/watch": [b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"]})
         async with peer.listening(mesh.serves(EGRESS)), _following(mesh, peer, told := Told()):
-            await eventually(lambda: len(peer.requests) >= 4)
+            await until(lambda: len(peer.requests) >= 4)
         assert told.events == ["failed: 503 Service Unavailable"]
 
     async def test_nobody_listens(self, mesh: Mesh) -> None:
@@ -259,18 +259,18 @@ class TestCauses:
         """A connection that breaks inside the watch is told from a watch that the peer has closed."""
         peer = ScriptedPeer({"/v1/watch": [head(), chunk(b"\r\n")], "/v1/services/": [answered_list()]})
         async with peer.listening(mesh.serves(EGRESS)), _following(mesh, peer, told := Told()):
-            await eventually(lambda: any("broke off" in event for event in told.events))
+            await until(lambda: any("broke off" in event for event in told.events))
 
     async def test_one_log_line_for_each_change_of_state(self, mesh: Mesh, green: GreenLink) -> None:
         """Connect, disconnect, and each new cause are one line with the peer's name; retries are silent."""
         peer = ScriptedPeer({"/v1/watch": [b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"]})
         with structlog.testing.capture_logs() as logs:
             async with peer.listening(mesh.serves(EGRESS)), _following(mesh, peer, Told()) as client:
-                await eventually(lambda: len(peer.requests) >= 4)
+                await until(lambda: len(peer.requests) >= 4)
                 async with _exporting(mesh, green) as peer.port:
-                    await eventually(lambda: client.is_connected)
+                    await until(lambda: client.is_connected)
                     green.feed.close()
-                    await eventually(lambda: not client.is_connected)
+                    await until(lambda: not client.is_connected)
         lines = [(entry["event"], entry.get("cause")) for entry in logs if entry.get("peer") == "green-mesh"]
         assert lines[:3] == [
             ("peer unreachable", "403 Forbidden"),
@@ -293,7 +293,7 @@ class TestHostilePeers:
         peer = ScriptedPeer({"/v1/watch": [*watch, HANG], "/v1/services/": [answered_list(service("ratings"))]})
         with structlog.testing.capture_logs() as logs:
             async with peer.listening(mesh.serves(EGRESS)), _following(mesh, peer, told := Told()) as client:
-                await eventually(lambda: _names(client) == ["ratings", "reviews"])
+                await until(lambda: _names(client) == ["ratings", "reviews"])
         assert told.events[0] == "connected"
         assert "failed" not in "".join(told.events)
         assert [entry["peer"] for entry in logs if "not understood" in entry["event"]] == ["green-mesh"]
@@ -312,7 +312,7 @@ class TestHostilePeers:
         async with peer.listening(mesh.serves(EGRESS)):
             client = PeerClient(mesh.route(peer.port), told := Told(), seed=[service("details")])
             async with in_background(client.run()):
-                await eventually(lambda: _names(client) == ["ratings"])
+                await until(lambda: _names(client) == ["ratings"])
         assert told.events == ["connected", "list"]
         assert told.changed == [frozenset({service("details").hostname, service("ratings").hostname})]
 
@@ -332,7 +332,7 @@ class TestOldPeers:
         watch = [head(), told_add(service("reviews"), service("ratings")), HANG]
         peer = ScriptedPeer({"/v1/watch": watch, "/v1/services/": [answered_list(service("ratings"))]})
         async with peer.listening(mesh.serves(EGRESS)), _following(mesh, peer, Told()) as client:
-            await eventually(lambda: _names(client) == ["ratings", "reviews"])
+            await until(lambda: _names(client) == ["ratings", "reviews"])
 
     async def test_what_they_do_not_have(self, mesh: Mesh) -> None:
         """404 is no error: the peer is just old."""
@@ -346,7 +346,7 @@ class TestOldPeers:
         """§1: the paths, and the headers discovery-service and remote that the egress routes by."""
         peer = ScriptedPeer({"/v1/watch": [head(), HANG], "/v1/services/": [answered_list()]})
         async with peer.listening(mesh.serves(EGRESS)), _following(mesh, peer, told := Told()):
-            await eventually(lambda: "list" in told.events)
+            await until(lambda: "list" in told.events)
         for request, path in zip(peer.requests, (b"/v1/watch", b"/v1/services/"), strict=True):
             assert request.startswith(b"GET " + path + b" HTTP/1.1\r\n")
             headers = request.lower()
@@ -391,5 +391,5 @@ async def _cause(route: Route) -> str:
     """What a client that follows this route is told of its first failure."""
     client = PeerClient(route, told := Told())
     async with in_background(client.run()):
-        await eventually(lambda: told.events)
+        await until(lambda: told.events)
     return told.events[0].removeprefix("failed: ")

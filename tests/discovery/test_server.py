@@ -14,10 +14,10 @@ from tests.discovery.mesh import (
     Mesh,
     OnePeer,
     account,
-    eventually,
     running,
     service,
 )
+from tests.waiting import until
 
 from isthmus.discovery import DiscoveryServer, LinkError, Route, discovery_app, parse_trust_bundle
 from isthmus.discovery.exchange import Answer, call
@@ -163,7 +163,7 @@ class TestWatch:
             green.feed.close()
             assert parse_watch_event(await _read_line(watch)).action == "delete"
             assert await _read_line(watch) == b""
-        await eventually(lambda: green.told[-1] == ("disconnected", HOST_OF_CALLER))
+        await until(lambda: green.told[-1] == ("disconnected", HOST_OF_CALLER))
 
     async def test_a_watcher_that_leaves_is_noticed(self, serving: Serving, green: GreenLink) -> None:
         """Connected and disconnected are told once each, for the first and the last of a source's watches."""
@@ -172,7 +172,7 @@ class TestWatch:
                 assert green.feed.sources == (HOST_OF_CALLER,)
             async with call(serving[1], "/v1/watch/green-mesh"):
                 pass
-        await eventually(lambda: not green.feed.sources)
+        await until(lambda: not green.feed.sources)
         assert green.told == [("connected", HOST_OF_CALLER), ("disconnected", HOST_OF_CALLER)]
 
     async def test_a_stuck_watcher_is_cut_off_and_blocks_nobody(self, serving: Serving, green: GreenLink) -> None:
@@ -190,7 +190,7 @@ class TestWatch:
                 events += 1
             assert size > MAX_QUEUED_BYTES
             writer.transport.abort()
-        await eventually(lambda: not green.feed.sources)
+        await until(lambda: not green.feed.sources)
 
     async def test_the_source_is_the_first_forwarded_hop(self, serving: Serving, green: GreenLink) -> None:
         """REFERENCE of the status: source is the first X-Forwarded-For hop, if that is an address."""
@@ -200,7 +200,7 @@ class TestWatch:
             request = f"GET /v1/services/green-mesh HTTP/1.1\r\nhost: x\r\nx-forwarded-for: {value}\r\n\r\n"
             before = len(green.told)
             writer.write(request.encode())
-            await eventually(lambda: len(green.told) > before or writer.transport.is_closing())  # noqa: B023
+            await until(lambda: len(green.told) > before or writer.transport.is_closing())  # noqa: B023
             writer.transport.abort()
         assert green.told[0] == ("list", "10.128.2.149")
         assert {source for _, source in green.told[1:]} <= {HOST_OF_CALLER}

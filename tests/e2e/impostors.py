@@ -110,7 +110,7 @@ def standing(handler: Handler, context: ssl.SSLContext | None = None) -> Iterato
 def greets(connection: socket.socket) -> None:
     """A server of something else, which speaks first."""
     connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-    time.sleep(0.2)
+    quiet(connection)
 
 
 def quiet(connection: socket.socket) -> None:

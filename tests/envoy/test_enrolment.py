@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.envoy.conftest import Mesh, Proxy, running
+from tests.waiting import until
 
 from isthmus.envoy import cluster, enrolment, ingress, message, secret, tls
 from isthmus.federation.enrolment import MAX_BODY_BYTES
@@ -101,16 +102,15 @@ async def ask(
 
 
 async def wait_open(gateway: Gateway) -> None:
-    async with asyncio.timeout(15):
-        while not await ask(gateway.anyone()):
-            await asyncio.sleep(0.05)
+    await until(lambda: ask(gateway.anyone()))
     gateway.heard.clear()
 
 
 async def wait_closed(context: ssl.SSLContext) -> None:
-    async with asyncio.timeout(10):
-        while await ask(context):
-            await asyncio.sleep(0.05)
+    async def is_closed() -> bool:
+        return not await ask(context)
+
+    await until(is_closed)
 
 
 async def test_an_enrolment_reaches_the_control_plane(gateway: Gateway) -> None:
@@ -178,9 +178,11 @@ async def test_a_gateway_without_peers_enrols_and_does_nothing_else(gateway: Gat
     await wait_open(gateway)
     assert b" 404 " in await ask(gateway.anyone(), name="discovery.red-system.svc.green.local")
     gateway.plan(peers=0, enrolment="")
-    async with asyncio.timeout(10):
-        while b" 404 " not in await ask(gateway.anyone()):
-            await asyncio.sleep(0.05)
+
+    async def is_refused() -> bool:
+        return b" 404 " in await ask(gateway.anyone())
+
+    await until(is_refused)
 
 
 async def test_messages_are_small_and_seldom(gateway: Gateway) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.envoy.conftest import Mesh, Proxy, running
 from tests.envoy.test_data_path import INGRESS, PILOT, client_context, discover, resources
+from tests.waiting import until
 
 from isthmus.envoy import cluster, ingress, message, secret, tls
 from isthmus.federation.plan import AdmittedPeer, ControlPlane, IngressPlan
@@ -54,9 +55,11 @@ class Gateway:
 
     async def wait_status(self, name: str, status: int, account: str = "egress") -> None:
         """Until a call of that peer gets this answer."""
-        async with asyncio.timeout(10):
-            while (await discover(self.client(name, account), INGRESS, "/v1/nothing"))[0] != status:
-                await asyncio.sleep(0.02)
+
+        async def is_answered() -> bool:
+            return (await discover(self.client(name, account), INGRESS, "/v1/nothing"))[0] == status
+
+        await until(is_answered)
 
 
 @asynccontextmanager

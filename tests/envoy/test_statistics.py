@@ -1,6 +1,5 @@
 """What gateways tell Prometheus, by real Envoys that keep what a gateway keeps: each peer apart, and no service."""
 
-import asyncio
 from pathlib import Path
 
 import httpx2
@@ -21,6 +20,7 @@ from tests.envoy.test_data_path import (
     wait_served,
 )
 from tests.prometheus import Series, series
+from tests.waiting import until
 
 from isthmus.envoy import cluster, message
 from isthmus.federation.plan import ImportedPort
@@ -40,9 +40,11 @@ async def scrape(proxy: Proxy) -> Series:
 async def wait_count(proxy: Proxy, name: str, count: int, **labels: str) -> None:
     """Wait until Envoy, which merges the counts of its workers now and then, has counted so much, or more."""
     key = f"envoy_{name}", frozenset(labels.items())
-    async with asyncio.timeout(15):
-        while (await scrape(proxy)).get(key, -1) < count:
-            await asyncio.sleep(0.05)
+
+    async def is_counted() -> bool:
+        return (await scrape(proxy)).get(key, -1) >= count
+
+    await until(is_counted)
 
 
 async def test_traffic_is_counted_by_peer(federation: Federation) -> None:
@@ -83,9 +85,11 @@ async def test_refusals_are_counted_by_peer(federation: Federation, folder: Path
     await wait_count(federation.ingress, "tcp_on_demand_cluster_missing", 1, direction="inbound", **RED)
     federation.connect(federation.peer(), servers=(federation.green.account("impostor"),))
     await request(EGRESS, 20001)
-    async with asyncio.timeout(10):
-        while await request(EGRESS, 20001):
-            await asyncio.sleep(0.05)
+
+    async def is_refused() -> bool:
+        return not await request(EGRESS, 20001)
+
+    await until(is_refused)
     await wait_count(federation.egress, "cluster_ssl_fail_verify_san", 1, cluster="outbound", **GREEN)
 
 

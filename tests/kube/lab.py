@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ from isthmus.kube import Client, connect
 from isthmus.lab.apiserver.server import ApiServer, Settings
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
-PATIENCE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +58,6 @@ async def connected(folder: Path) -> AsyncIterator[tuple[Lab, Client]]:
     """Run an API server and connect to it."""
     async with lab(folder) as cluster, connect(field_manager="test", kubeconfig=cluster.kubeconfig) as client:
         yield cluster, client
-
-
-async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait until the condition holds; TimeoutError if it does not in time."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            holds = condition()
-            if await holds if isinstance(holds, Awaitable) else holds:
-                return
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -9,8 +9,9 @@ from blockbuster import blockbuster_ctx
 from lightkube.core.exceptions import ConfigError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Namespace
-from tests.kube.lab import Lab, connected, lab, lab_process, until
+from tests.kube.lab import Lab, connected, lab, lab_process
 from tests.kube.objects import config_map
+from tests.waiting import until
 
 from isthmus.kube import Apply, Delete, ObjectKey, Reflector, Store, carry_out, connect
 from isthmus.kube.errors import AlreadyExists, Denied, NotFound, Refused, Unavailable, translated

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import pytest
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Namespace
-from tests.kube.lab import connected, lab_process, until
+from tests.kube.lab import connected, lab_process
+from tests.waiting import until
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.api.crds import DEFINITIONS, crd

@@ -10,9 +10,10 @@ import yaml
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.rbac_authorization_v1 import ClusterRole
 from lightkube.types import PatchType
-from tests.kube.lab import Lab, lab, until
+from tests.kube.lab import Lab, lab
 from tests.operator.meshes import DOCUMENTED
 from tests.operator.test_deploy import MANIFEST
+from tests.waiting import until
 
 from isthmus.api.crds import crds
 from isthmus.kube import Client, connect

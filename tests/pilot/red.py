@@ -19,7 +19,8 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 from starlette.types import ASGIApp
 from tests.discovery.mesh import GreenLink, behind_gateways
-from tests.kube.lab import Lab, connected, until
+from tests.kube.lab import Lab, connected
+from tests.waiting import until
 
 from isthmus.api.crds import crds
 from isthmus.discovery import Caller, DiscoveryServer, ExportFeed, discovery_app

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.discovery.mesh import GreenLink, behind_gateways
-from tests.kube.lab import until
 from tests.pilot.red import EGRESS_IP, GREEN, IMPORT_ALL, AnyCaller, Red, peer, red_cluster, service
+from tests.waiting import until
 
 from isthmus.discovery import DiscoveryServer, discovery_app
 from isthmus.identity import TrustBundle

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kube.lab import until
 from tests.pilot.red import EGRESS_IP, IMPORT_ALL, Red, peer, red_cluster, service
+from tests.waiting import until
 
 from isthmus.federation.import_table import Import
 from isthmus.federation.imports import ImportedName

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kube.lab import until
 from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, NAMESPACE, Red, peer, red_cluster
 from tests.pilot.test_control_plane import gateway
+from tests.waiting import until
 
 from isthmus.envoy.message import LISTENER
 

@@ -11,7 +11,6 @@ import grpc
 import httpx2
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
-from tests.kube.lab import until
 from tests.pilot.red import (
     EXPORT_ALL,
     FORWARDED,
@@ -24,6 +23,7 @@ from tests.pilot.red import (
     service,
     settings,
 )
+from tests.waiting import until
 from tests.xds.transcript import Transcript
 
 from isthmus.envoy.message import CLUSTER, LISTENER

@@ -13,9 +13,9 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
-from tests.kube.lab import until
 from tests.pilot.red import GREEN_CLIENT, NAMESPACE, POD_IP, Red, red_cluster
 from tests.pilot.test_control_plane import EGRESS, INGRESS, discovery, gateway
+from tests.waiting import until
 
 from isthmus.envoy.message import LISTENER
 from isthmus.federation.enrolment import Enrolment, OpenInvitation, Phase, prove

@@ -11,7 +11,6 @@ import dns.rcode
 import pytest
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
-from tests.kube.lab import until
 from tests.pilot.red import (
     EGRESS_IP,
     IMPORT_ALL,
@@ -25,6 +24,7 @@ from tests.pilot.red import (
     service,
     without_server_fields,
 )
+from tests.waiting import until
 
 from isthmus.federation.messages import MAX_PORTS, ServicePort, parse_service_list
 from isthmus.federation.ports import FIRST_PORT, LAST_PORT

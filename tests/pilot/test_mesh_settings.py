@@ -8,9 +8,9 @@ import pytest
 import structlog
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
-from tests.kube.lab import until
 from tests.pilot.red import NAMESPACE, peer, red_cluster
 from tests.pilot.test_control_plane import INGRESS, gateway
+from tests.waiting import until
 
 from isthmus.envoy.message import LISTENER
 from isthmus.pilot.mesh_settings import parse_settings

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx2
 import msgspec
 import pytest
-from tests.kube.lab import until
 from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, POD_IP, Red, peer, red_cluster, service, settings
 from tests.pilot.test_control_plane import EGRESS, REVIEWS, discovery, gateway
 from tests.prometheus import Series, series
+from tests.waiting import until
 
 from isthmus.discovery import ExportFeed
 from isthmus.envoy.message import LISTENER

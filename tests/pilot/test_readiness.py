@@ -8,7 +8,6 @@ import httpx2
 import msgspec
 import pytest
 from lightkube.resources.core_v1 import Service
-from tests.kube.lab import until
 from tests.pilot.red import (
     EXPORT_ALL,
     FORWARDED,
@@ -21,6 +20,7 @@ from tests.pilot.red import (
     peer,
     red_cluster,
 )
+from tests.waiting import until
 
 from isthmus.api.exports import ExportRule
 from isthmus.federation.exports import ExportRules

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from lightkube.resources.coordination_v1 import Lease
-from tests.kube.lab import until
 from tests.pilot.red import IMPORT_ALL, NAMESPACE, Red, peer, red_cluster, service
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 FIRST, SECOND = "istiod-red-mesh-0", "istiod-red-mesh-1"

@@ -11,7 +11,8 @@ import httpx2
 import msgspec
 import pytest
 from lightkube.types import PatchType
-from tests.kube.lab import Lab, connected, until
+from tests.kube.lab import Lab, connected
+from tests.waiting import until
 
 from isthmus.api import ImportedServiceSet
 from isthmus.api.crds import crds

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from lightkube.types import PatchType
 from tests.envoy import plans
-from tests.kube.lab import Lab, connected, until
+from tests.kube.lab import Lab, connected
+from tests.waiting import until
 
 from isthmus.api import ServiceMeshPeer
 from isthmus.api.crds import crds

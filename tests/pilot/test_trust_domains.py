@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.kube.lab import until
 from tests.pilot.red import FORWARDED, POD_IP, Red, peer, red_cluster, settings
+from tests.waiting import until
 
 from isthmus.identity import TrustDomain
 from isthmus.pilot.settings import DISCOVERY_PORT, Settings

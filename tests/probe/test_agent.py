@@ -6,7 +6,10 @@ from datetime import timedelta
 
 import pytest
 from tests.black_hole import black_hole
+from tests.discovery.mesh import all_closed
 from tests.probe.peer import OUR_EGRESS, PEER, POD, RED, GreenCa, Us, listening, now, order, silent
+from tests.sockets import calling
+from tests.waiting import until
 
 from isthmus.federation.findings import Fault, Step
 from isthmus.federation.plan import Endpoint
@@ -62,7 +65,7 @@ async def agent() -> AsyncIterator[Agent]:
     context = server_context(svid, client_roots=us.bundle)
     async with serve_agent(us.prober, context, host=POD, port=0, admitted=PILOT, order_timeout_s=1) as port:
         yield Agent(us, port)
-    await asyncio.sleep(0.01)
+    await all_closed(port)
 
 
 async def test_the_pilot_gets_a_report(agent: Agent) -> None:
@@ -122,10 +125,11 @@ async def test_no_more_orders_at_once_than_told(agent: Agent) -> None:
     """One order too many is refused at once, and is taken again when the others have ended."""
     green = GreenCa()
     with black_hole(PEER) as port:
+        fillers = calling(port)
         async with asyncio.TaskGroup() as tasks:
             slow = [tasks.create_task(agent.client().probe(order(green, port, timeout_s=1.0))) for _ in range(4)]
             assert len(slow) == MAX_UNDER_WAY
-            await asyncio.sleep(0.4)
+            await until(lambda: calling(port) == fillers + MAX_UNDER_WAY, within_s=1)
             with pytest.raises(AgentError, match="status 503: 4 orders are under way"):
                 await agent.client().probe(order(green, 1))
     assert {task.result().attempts[0].fault for task in slow} == {Fault.TIMED_OUT}

@@ -1,14 +1,14 @@
 """The gRPC service over real sockets and mutual TLS, told as transcripts."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import grpc
 import pytest
 import structlog
-from tests.xds.transcript import CLUSTER, DOMAIN, LISTENER, PATIENCE_S, Admitted, Server, account, serving
+from tests.waiting import until
+from tests.xds.transcript import CLUSTER, DOMAIN, LISTENER, Admitted, Server, account, serving
 
 from isthmus.identity import Authority
 from isthmus.xds import Resource
@@ -29,12 +29,6 @@ async def server() -> AsyncIterator[Server]:
 
 def resource(name: str, version: str = "1") -> Resource:
     return Resource(name, version, b"")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_the_certificate_says_who_the_client_is(server: Server) -> None:

@@ -1,7 +1,7 @@
 """Informers against a real API server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from lightkube import AsyncClient, KubeConfig
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap
 from tests.lab.apiserver.clients import running
+from tests.waiting import until
 
 from isthmus.lab.apiserver import Settings
 from isthmus.lab.client import Informer, ObjectKey
@@ -29,12 +30,6 @@ async def connected(settings: Settings) -> AsyncIterator[AsyncClient]:
 
 def config_map(value: str) -> ConfigMap:
     return ConfigMap(metadata=ObjectMeta(name="a", namespace="default"), data={"v": value})
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def value_of(informer: Informer[ConfigMap]) -> str | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -20,6 +20,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 from tests.lab.apiserver.clients import running
+from tests.waiting import until
 
 from isthmus.lab.apiserver import Settings
 from isthmus.lab.client import Informers
@@ -65,12 +66,6 @@ async def ask(port: int, name: str, kind: str = "A", *, tcp: bool = False) -> dn
     send = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
     query = dns.message.make_query(name, kind)
     return await send(query, HOST, timeout=5, port=port)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def create_endpoints(client: AsyncClient, informers: Informers, count: int) -> None:

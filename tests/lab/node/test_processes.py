@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from isthmus.lab.node.environment import CommandLine
 from isthmus.lab.node.processes import Output, Process, ProcessHost, StartError, WardenLostError
@@ -36,12 +37,6 @@ async def start(host: ProcessHost, *argv: str, output: int | None = None, cwd: s
         return await host.start(line, mark="pod/c", output=Output(target, target))
     finally:
         os.close(target)
-
-
-async def wait_until(condition: Callable[[], bool], *, within_s: float = 5.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -104,27 +99,27 @@ async def test_the_end_of_the_first_is_the_end_of_all(name: str) -> None:
     async with hosting(name) as host:
         script = "setsid sleep 1000 & setsid setsid sleep 1000 & sleep 1000 & sleep 0.1"
         process = await start(host, "sh", "-c", script)
-        await wait_until(lambda: len(processes_marked(name)) >= 5)
+        await until(lambda: len(processes_marked(name)) >= 5)
         await process.wait()
-        await wait_until(lambda: not processes_marked(name))
+        await until(lambda: not processes_marked(name))
 
 
 async def test_kill_reaches_all(name: str) -> None:
     """A killed container leaves nothing, whatever its processes do about signals."""
     async with hosting(name) as host:
         process = await start(host, "sh", "-c", "trap '' TERM; setsid sleep 1000 & while true; do sleep 0.1; done")
-        await wait_until(lambda: len(processes_marked(name)) >= 3)
+        await until(lambda: len(processes_marked(name)) >= 3)
         process.signal(signal.SIGTERM)
         process.kill()
         assert await process.wait() == -9
-        await wait_until(lambda: not processes_marked(name))
+        await until(lambda: not processes_marked(name))
 
 
 async def test_the_end_of_the_host_is_the_end_of_all(name: str) -> None:
     """An orderly end leaves nothing either."""
     async with hosting(name) as host:
         await start(host, "sh", "-c", "setsid sleep 1000 & sleep 1000")
-        await wait_until(lambda: len(processes_marked(name)) >= 3)
+        await until(lambda: len(processes_marked(name)) >= 3)
     assert not processes_marked(name)
 
 
@@ -152,11 +147,11 @@ async def test_kill_9_of_the_host_leaves_nothing(name: str) -> None:
     """Within 2 s of a kill -9 of the node all that it started is gone, daemons of its containers included."""
     node = background(sys.executable, "-c", HOST_SCRIPT, name)
     try:
-        await wait_until(lambda: len(processes_marked(name)) >= 5)
+        await until(lambda: len(processes_marked(name)) >= 5)
     finally:
         node.kill()
         node.wait()
-    await wait_until(lambda: not processes_marked(name), within_s=2)
+    await until(lambda: not processes_marked(name), within_s=2)
 
 
 async def test_the_end_of_the_warden_ends_the_host(name: str) -> None:
@@ -171,7 +166,7 @@ async def test_the_end_of_the_warden_ends_the_host(name: str) -> None:
             with suppress(asyncio.CancelledError):
                 os.kill(parent_of(process.pid), signal.SIGKILL)
                 await process.wait()
-    await wait_until(lambda: not processes_marked(name))
+    await until(lambda: not processes_marked(name))
 
 
 async def test_what_an_earlier_life_left_is_killed(name: str) -> None:
