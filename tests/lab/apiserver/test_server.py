@@ -286,7 +286,7 @@ async def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     """A file that is no database is not touched, and the error says what to do."""
     path = tmp_path / "state.db"
     path.write_bytes(b"not a database " * 100)
-    with pytest.raises(DatabaseUnusableError, match="restore it or move it away"):
+    with pytest.raises(DatabaseUnusableError, match="restore its backup or move it away"):
         await refused_start(Settings(tmp_path))
     assert path.read_bytes().startswith(b"not a database")
 

@@ -87,13 +87,62 @@ def test_a_changed_byte_is_noticed(
     assert path.read_bytes() == bytes(data), "what was refused is not touched"
 
 
+def files(directory: Path) -> dict[str, bytes]:
+    """The database, and what is not in it yet."""
+    path = database_path(directory)
+    return {one.name: one.read_bytes() for one in (path, path.with_name(path.name + "-wal")) if one.exists()}
+
+
+async def killed(directory: Path, copy: Path) -> None:
+    """What a server leaves that was killed while it had things in its write-ahead log."""
+    async with open_store(directory, window=WINDOW) as store:
+        await store.write(Write(Key("configmaps", "default", "last"), None, LAST))
+        await asyncio.to_thread(shutil.copytree, directory, copy)
+
+
+LAST = Encoded(b'{"metadata":{"resourceVersion":"', b'"}}')
+
+
+def damaged(directory: Path, statement: str) -> Path:
+    """A copy of the files with damage in the write-ahead log that SQLite itself does not know as such."""
+    copy = directory.with_name("damaged")
+    other = sqlite3.connect(database_path(directory), isolation_level=None)
+    other.execute(statement)
+    shutil.copytree(directory, copy)  # before the end of the connection writes the log into the database
+    other.close()
+    return copy
+
+
+async def test_a_killed_servers_damaged_files_are_left_as_they_are(tmp_path: Path) -> None:
+    """A refusal changes neither the database nor its write-ahead log: both are there to be looked at, or restored."""
+    await fill(tmp_path / "data")
+    await killed(tmp_path / "data", tmp_path / "copy")
+    directory = damaged(tmp_path / "copy", "UPDATE revisions SET data = x'00' WHERE revision = 80")
+    before = files(directory)
+    assert len(before["state.db-wal"]) > 0
+    with pytest.raises(DatabaseUnusableError, match=r"revision 80 of .*together with its -wal and -shm"):
+        await content(directory)
+    assert files(directory) == before
+
+
+async def test_a_log_without_its_database_is_refused(tmp_path: Path) -> None:
+    """What is left of a database that was moved away is never mixed into a new one."""
+    copy = tmp_path / "copy"
+    await killed(tmp_path / "data", copy)
+    database_path(copy).unlink()
+    before = files(copy)
+    with pytest.raises(DatabaseUnusableError, match=r"state\.db-wal is there without it"):
+        await content(copy)
+    assert files(copy) == before
+
+
 @pytest.mark.parametrize("size", [0, 100, 4096, 20_000])
 async def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, size: int) -> None:
     """A file that has lost its end, or all of it, is not made anew."""
     await fill(tmp_path)
     path = database_path(tmp_path)
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(DatabaseUnusableError, match="restore it or move it away"):
+    with pytest.raises(DatabaseUnusableError, match="restore its backup or move it away"):
         await content(tmp_path)
     assert path.stat().st_size == size
 
@@ -106,15 +155,30 @@ async def test_an_interrupted_first_start_is_begun_anew(tmp_path: Path) -> None:
     assert (await content(tmp_path))[0] == 80
 
 
-async def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
-    """A file without checksums gets them, and holds what it held."""
-    await fill(tmp_path)
-    expected = await content(tmp_path)
-    first = sqlite3.connect(database_path(tmp_path), isolation_level=None)
+def make_first_version(directory: Path) -> None:
+    first = sqlite3.connect(database_path(directory), isolation_level=None)
     first.executescript(
         "ALTER TABLE revisions DROP COLUMN checksum; PRAGMA user_version=1; PRAGMA wal_checkpoint(TRUNCATE);"
     )
     first.close()
+
+
+async def test_a_damaged_file_of_the_first_version_is_left_as_it_is(tmp_path: Path) -> None:
+    """A file without checksums is looked at before it is taken over, and refused untouched."""
+    await fill(tmp_path / "data")
+    make_first_version(tmp_path / "data")
+    directory = damaged(tmp_path / "data", "DELETE FROM revisions WHERE revision = 79")
+    before = files(directory)
+    with pytest.raises(DatabaseUnusableError, match="objects without the revision that holds their state: 1"):
+        await content(directory)
+    assert files(directory) == before
+
+
+async def test_a_file_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
+    """A file without checksums gets them, and holds what it held."""
+    await fill(tmp_path)
+    expected = await content(tmp_path)
+    make_first_version(tmp_path)
     assert await content(tmp_path) == expected
     assert await content(tmp_path) == expected
 

@@ -10,13 +10,13 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from isthmus.lab.apiserver.errors import DatabaseUnusableError
 from isthmus.lab.apiserver.objects import Key, Stored
-from isthmus.lab.apiserver.storage.integrity import DamagedError, check, checksum
+from isthmus.lab.apiserver.storage.integrity import DamagedError, check_content, check_tables, checksum
 
 APPLICATION_ID = 0x6973746D
 SCHEMA_VERSION = 2
@@ -79,19 +79,47 @@ def locked_directory(data_dir: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
-    """The one connection that writes; a file that is not there is made, complete from its first moment.
+def prepare(path: Path) -> None:
+    """Make the file if it is not there, complete from its first moment; bring one of an older version to ours.
 
     Raises DatabaseUnusableError when the file is no database, is damaged, or is of another version.
     """
-    with refusing_damage(path):
+    with _refusing_damage(path):
         if not path.exists():
+            _refuse_left_log(path)
             _make(path)
+            return
+        with _read_only(path) as connection:
+            if not _is_first_version(connection):
+                return
+            check_content(connection)
+        with closing(_connect(path)) as connection:
+            _add_checksums(connection)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file that is whole, for the time of the block. Neither the file nor its log is changed.
+
+    Raises DatabaseUnusableError when the file is no database, is damaged, or is of another version, also for what the
+    block finds.
+    """
+    with _refusing_damage(path), _read_only(path) as connection:
+        _check_version(connection, path)
+        check_tables(connection, schema=_SCHEMA)
+        check_content(connection)
+        yield connection
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """The one connection that writes, to a file that was found to be whole.
+
+    Raises DatabaseUnusableError when it can't be written to.
+    """
+    with _refusing_damage(path):
         connection = _connect(path)
         try:
-            _check_version(connection, path)
-            check(connection, schema=_SCHEMA)
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA journal_mode=WAL")  # a restored backup may have another one
             connection.execute("PRAGMA wal_autocheckpoint=1000")
             connection.execute("BEGIN IMMEDIATE")  # it can be written to
             connection.execute("COMMIT")
@@ -101,15 +129,32 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     return connection
 
 
+_WHAT_TO_DO = "restore its backup or move it away, in both cases together with its -wal and -shm"
+"""A log that stays beside another file than its own would be read as a part of that."""
+
+
 @contextmanager
-def refusing_damage(path: Path) -> Iterator[None]:
+def _refusing_damage(path: Path) -> Iterator[None]:
     """Whatever shows that the file is damaged becomes a DatabaseUnusableError."""
     try:
         yield
     except (sqlite3.Error, DamagedError, UnicodeDecodeError) as error:  # the last: of SQLite's own messages
         raise DatabaseUnusableError(
-            f"Opening database '{path}': it is damaged or not readable ({error}); restore it or move it away"
+            f"Opening database '{path}': it is damaged or not readable ({error}); {_WHAT_TO_DO}"
         ) from error
+
+
+@contextmanager
+def _read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    """The end of a connection that may write would write the log of a killed server into the file."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+        yield connection
+
+
+def _refuse_left_log(path: Path) -> None:
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        raise DamagedError(f"{log.name} is there without it")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -127,6 +172,7 @@ def _make(path: Path) -> None:
         new.chmod(0o600)
         stamp = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {stamp} COMMIT;")
+        connection.execute("PRAGMA journal_mode=WAL")  # now: a kill while it changes leaves what only a writer can mend
     finally:
         connection.close()
     new.rename(path)
@@ -137,16 +183,24 @@ def _make(path: Path) -> None:
         os.close(folder)
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _versions(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The application and its version that a file says to be of."""
     application, version = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
     )
-    if (application, version) == (APPLICATION_ID, 1):
-        _add_checksums(connection)
-    elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+    return application, version
+
+
+def _is_first_version(connection: sqlite3.Connection) -> bool:
+    return _versions(connection) == (APPLICATION_ID, 1)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    application, version = _versions(connection)
+    if (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
         raise DatabaseUnusableError(
             f"Opening database '{path}': it is not of this server's version (application {application:#x} version"
-            f" {version}, expected {APPLICATION_ID:#x} version {SCHEMA_VERSION}); restore it or move it away"
+            f" {version}, expected {APPLICATION_ID:#x} version {SCHEMA_VERSION}); {_WHAT_TO_DO}"
         )
 
 

@@ -22,10 +22,14 @@ def checksum(revision: int, previous: int, deleted: int, key: Key, data: bytes) 
     return zlib.crc32(data, zlib.crc32(head.encode()))
 
 
-def check(connection: sqlite3.Connection, *, schema: str) -> None:
-    """Raises DamagedError, and sqlite3.Error for what SQLite notices while it reads."""
+def check_tables(connection: sqlite3.Connection, *, schema: str) -> None:
+    """Raises DamagedError, and sqlite3.Error for what SQLite notices while it reads; so does the other."""
     if _tables(connection) != _expected(schema):
         raise DamagedError("its tables are not those that this server makes")
+
+
+def check_content(connection: sqlite3.Connection) -> None:
+    """What is in the tables, with or without the checksums of the revisions."""
     health = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if health != "ok":
         raise DamagedError(health)

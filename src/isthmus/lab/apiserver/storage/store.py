@@ -18,10 +18,11 @@ from isthmus.lab.apiserver.storage.database import (
     database_path,
     locked_directory,
     open_for_writing,
+    prepare,
     read_current,
     read_revision,
     read_since,
-    refusing_damage,
+    reading,
 )
 from isthmus.lab.apiserver.storage.state import Event, State, Window
 from isthmus.lab.apiserver.storage.writer import Committed, Write, Writer
@@ -91,13 +92,14 @@ async def open_store(data_dir: Path, *, window: Window | None = None) -> AsyncIt
 def _open(data_dir: Path, window: Window, stack: ExitStack) -> tuple[sqlite3.Connection, State]:
     stack.enter_context(locked_directory(data_dir))
     path = database_path(data_dir)
-    connection = open_for_writing(path)
-    stack.callback(connection.close)
-    with refusing_damage(path):
+    prepare(path)
+    with reading(path) as connection:
         revision, compacted = counter(connection, "revision"), counter(connection, "compacted")
         state = State(revision=revision, compacted=compacted, window=window)
         state.load(read_current(connection), _events(connection, state.compacted))
-    return connection, state
+    writing = open_for_writing(path)
+    stack.callback(writing.close)
+    return writing, state
 
 
 def _events(connection: sqlite3.Connection, after: int) -> Iterator[Event]:
