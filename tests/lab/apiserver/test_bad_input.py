@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +143,11 @@ async def sent(server: Started, data: bytes) -> bytes:
     """All that the server answers to some bytes before it ends the connection."""
     reader, writer = await connect(server)
     writer.write(data)
+    answer = b""
     async with asyncio.timeout(10):
-        try:
-            answer = await reader.read(-1)
-        except ConnectionError:
-            answer = b""
+        with suppress(ConnectionError):
+            while more := await reader.read(MEGABYTE):
+                answer += more
     writer.transport.abort()
     return answer
 
@@ -176,6 +177,9 @@ async def test_slow_clients_are_not_waited_for(tmp_path: Path) -> None:
     [
         pytest.param(b"GET / HTTP/1.1\r\n" + b"X-Y: %s\r\n" % (b"z" * 1000) * 100 + b"\r\n", b"431", id="headers"),
         pytest.param(b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 70_000), b"431", id="path"),
+        pytest.param(b"GET / HTTP/1.1\r\nX-Y: " + b"z" * MEGABYTE, b"431", id="a header without an end"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + b"X-Y: z\r\n" * (MEGABYTE // 8), b"431", id="headers without an end"),
+        pytest.param(b"GET /" + b"x" * MEGABYTE, b"431", id="a path without an end"),
         pytest.param(b"GET /\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n", b"400", id="bytes in the path"),
         pytest.param(b"\x16\x03\x01 no HTTP at all\r\n\r\n", b"400", id="no HTTP"),
         pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n", b"400", id="a negative length"),
@@ -184,6 +188,13 @@ async def test_slow_clients_are_not_waited_for(tmp_path: Path) -> None:
 async def test_heads_are_bounded(server: Started, data: bytes, code: bytes) -> None:
     """A head that is too large, or none, is answered and the connection ended."""
     assert (await sent(server, data)).split()[1] == code
+
+
+async def test_after_a_refusal_nothing_more_is_answered(server: Started) -> None:
+    """What follows in the same bytes is not taken for another request."""
+    answer = await sent(server, b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\nGET /version HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 400")
 
 
 async def test_idle_watches_cost_what_they_hold_and_no_more(tmp_path: Path) -> None:
