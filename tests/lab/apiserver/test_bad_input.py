@@ -166,6 +166,8 @@ async def test_slow_clients_are_not_waited_for(tmp_path: Path) -> None:
         answer = await sent(server, f'{head}Content-Length: 100\r\n\r\n{{"a'.encode())
         assert answer.startswith(b"HTTP/1.1 408")
         assert b'"kind":"Status"' in answer
+        answer = await sent(server, b"POST /oauth/token HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\ncode=")
+        assert answer.startswith(b"HTTP/1.1 408")
         await http.post(CONFIG_MAPS, json=config_map("a"))
         async for line in watch.aiter_lines():
             if json.loads(line)["object"]["metadata"]["name"] == "a":

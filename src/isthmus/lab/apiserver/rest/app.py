@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -13,12 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.lab.apiserver.errors import (
     StatusError,
-    bad_request,
-    body_too_slow,
     forbidden,
     method_not_allowed,
     page_not_found,
-    too_large,
 )
 from isthmus.lab.apiserver.identity.impersonate import impersonated, impersonations
 from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
@@ -30,6 +26,7 @@ from isthmus.lab.apiserver.rest.oauth import OAuth
 from isthmus.lab.apiserver.rest.options import list_options, truth
 from isthmus.lab.apiserver.rest.pages import Pages
 from isthmus.lab.apiserver.rest.reading import get_stored, list_body, list_table, object_table, read_page
+from isthmus.lab.apiserver.rest.receiving import read_body
 from isthmus.lab.apiserver.rest.reviews import review
 from isthmus.lab.apiserver.rest.services import Call, Services
 from isthmus.lab.apiserver.rest.subresources import SUBRESOURCES
@@ -52,7 +49,7 @@ class App:
         self._services = services
         self._body_within_s = body_within_s
         self._pages = Pages(services.registry)
-        self._oauth = OAuth(services.logins, clock=services.clock)
+        self._oauth = OAuth(services.logins, clock=services.clock, body_within_s=body_within_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,18 +93,10 @@ class App:
             accept=request.headers.get("accept", ""),
             content_type=request.headers.get("content-type", ""),
             user_agent=request.headers.get("user-agent", ""),
-            body=await self._body(request),
+            body=await read_body(request, limit=BODY_LIMIT, within_s=self._body_within_s),
             user=user,
         )
         return await self._call(call)
-
-    async def _body(self, request: Request) -> bytes:
-        """The whole body. Raises StatusError: 413 when it is too large, 408 when it takes too long."""
-        try:
-            async with asyncio.timeout(self._body_within_s):
-                return await _read_body(request)
-        except TimeoutError as error:
-            raise body_too_slow(self._body_within_s) from error
 
     def _impersonated(self, request: Request, user: User) -> User:
         """The user that a request wants to be seen as; whoever asks must be allowed to impersonate it."""
@@ -165,24 +154,6 @@ def _attributes(verb: str, target: Any) -> Attributes:
         namespace=target.namespace or (target.name if target.resource.storage == "namespaces" else ""),
         name=target.name,
     )
-
-
-async def _read_body(request: Request) -> bytes:
-    """The whole body. Raises StatusError (413) as soon as it is over the limit."""
-    if request.method in ("GET", "HEAD"):
-        return b""
-    length = request.headers.get("content-length") or "0"
-    if not length.isascii() or not length.isdigit():
-        raise bad_request(f'Invalid Content-Length "{length[:40]}": expected a number of bytes')
-    if len(length) > 18 or int(length) > BODY_LIMIT:
-        raise too_large(BODY_LIMIT)
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            raise too_large(BODY_LIMIT)
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 async def _get(services: Services, call: Call) -> Answer:

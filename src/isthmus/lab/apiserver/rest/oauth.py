@@ -20,6 +20,7 @@ from starlette.responses import Response
 from isthmus.lab.apiserver.errors import StatusError, bad_request, method_not_allowed, unauthorized
 from isthmus.lab.apiserver.identity.login import CLIENT, TOKEN_LIFETIME, LoginRefusedError, Logins
 from isthmus.lab.apiserver.objects import encode_json
+from isthmus.lab.apiserver.rest.receiving import read_body
 
 METADATA = "/.well-known/oauth-authorization-server"
 AUTHORIZE, TOKEN, IMPLICIT = "/oauth/authorize", "/oauth/token", "/oauth/token/implicit"  # paths
@@ -31,9 +32,10 @@ _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 class OAuth:
     """Answers the pages of a login; anything else is for others."""
 
-    def __init__(self, logins: Logins, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, logins: Logins, *, clock: Callable[[], datetime], body_within_s: float) -> None:
         self._logins = logins
         self._clock = clock
+        self._body_within_s = body_within_s
 
     async def answer(self, request: Request) -> Response | None:
         """The answer, or None if the path is none of ours. Raises StatusError."""
@@ -43,7 +45,8 @@ class OAuth:
             case (path, "GET") if path == AUTHORIZE:
                 return self._authorize(request)
             case (path, "POST") if path == TOKEN:
-                return self._token(request, await _form(request))
+                body = await read_body(request, limit=FORM_LIMIT, within_s=self._body_within_s)
+                return self._token(request, _form(body))
             case (path, _) if path in (METADATA, AUTHORIZE, TOKEN):
                 raise method_not_allowed()
         return None
@@ -123,13 +126,8 @@ def _basic(request: Request) -> tuple[str, str]:
     return name, password
 
 
-async def _form(request: Request) -> dict[str, str]:
-    """A form's fields. Raises StatusError (400) if it is too long, or has too many."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_LIMIT:
-            raise bad_request(f"Logging in: the form is longer than {FORM_LIMIT} bytes")
+def _form(body: bytes) -> dict[str, str]:
+    """A form's fields. Raises StatusError (400) if it has too many."""
     try:
         return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=FIELDS_LIMIT))
     except ValueError as error:
