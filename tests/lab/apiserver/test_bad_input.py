@@ -199,6 +199,25 @@ async def test_after_a_refusal_nothing_more_is_answered(server: Started) -> None
     assert answer.startswith(b"HTTP/1.1 400")
 
 
+WRONG_OPTIONS: dict[str, list[object]] = {
+    "orphanDependents": [1, 0, "true", [], {}],
+    "gracePeriodSeconds": [True, "1", 1.5, []],
+    "preconditions": [True, 1, "a", [1]],
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(option, value) for option, values in WRONG_OPTIONS.items() for value in values], ids=str
+)
+async def test_options_of_another_type_are_refused(http: httpx2.AsyncClient, option: str, value: object) -> None:
+    """An option of another type than it has is a 400, and nothing is deleted."""
+    await http.post(CONFIG_MAPS, json=config_map("a"))
+    answer = await http.request("DELETE", f"{CONFIG_MAPS}/a", json={option: value})
+    assert status_of(answer) == (400, "Status")
+    assert option in answer.text
+    assert (await http.get(f"{CONFIG_MAPS}/a")).status_code == 200
+
+
 async def test_idle_watches_cost_what_they_hold_and_no_more(tmp_path: Path) -> None:
     """Hundreds of watches of other objects are not woken by a write, and leave nothing behind when they end."""
     async with running(Settings(tmp_path)) as server, http_client(server) as http:

@@ -185,17 +185,30 @@ def _dry_run(value: str) -> bool:
 
 
 def _orphaning(body: Mapping[str, Any]) -> str:
-    """The policy that the older field asks for."""
-    return {True: "Orphan", False: "Background"}.get(body.get("orphanDependents"), "")  # type: ignore[arg-type]  # None too
+    """The policy that the older field asks for. Raises StatusError (400)."""
+    match body.get("orphanDependents"):
+        case None:
+            return ""
+        case bool(orphan):
+            return "Orphan" if orphan else "Background"
+        case _:
+            raise bad_request("DeleteOptions: orphanDependents must be true or false")
+
+
+def _grace_s(query: Query, body: Mapping[str, Any]) -> int | None:
+    grace = body.get("gracePeriodSeconds", whole_number(query, "gracePeriodSeconds"))
+    if not isinstance(grace, int | None) or isinstance(grace, bool):
+        raise bad_request("DeleteOptions: gracePeriodSeconds must be an integer")
+    return grace
 
 
 def delete_options(query: Query, body: Mapping[str, Any]) -> DeleteOptions:
     """Parse and check. Raises StatusError."""
     preconditions = body.get("preconditions") or {}
-    grace = body.get("gracePeriodSeconds", whole_number(query, "gracePeriodSeconds"))
-    propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "") or _orphaning(body)
-    if not isinstance(preconditions, Mapping) or not isinstance(grace, int | None):
-        raise bad_request("DeleteOptions: preconditions must be an object and gracePeriodSeconds an integer")
+    orphaning = _orphaning(body)
+    propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "") or orphaning
+    if not isinstance(preconditions, Mapping):
+        raise bad_request("DeleteOptions: preconditions must be an object")
     if propagation not in ("", "Background", "Foreground", "Orphan"):
         error = FieldError(
             "propagationPolicy",
@@ -204,7 +217,7 @@ def delete_options(query: Query, body: Mapping[str, Any]) -> DeleteOptions:
         )
         raise invalid("DeleteOptions.meta.k8s.io", "", [error])
     return DeleteOptions(
-        grace_s=grace,
+        grace_s=_grace_s(query, body),
         uid=str(preconditions.get("uid") or ""),
         revision=str(preconditions.get("resourceVersion") or ""),
         dry_run=_dry_run(query.get("dryRun", "")) or body.get("dryRun") == ["All"],
