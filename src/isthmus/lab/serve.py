@@ -15,7 +15,7 @@ import yaml
 
 from isthmus.collector import collect_rarely
 from isthmus.lab.apiserver import Started
-from isthmus.lab.apiserver.errors import DatabaseUnusableError
+from isthmus.lab.apiserver.errors import DatabaseUnusableError, SecretUnusableError
 from isthmus.lab.cluster import LabCluster
 from isthmus.lab.clusters import ClusterError, ClusterFolder, write_private
 
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 def serve(folder: ClusterFolder, *, apps_domain: str | None) -> None:
     """Run a cluster in this process until SIGTERM or SIGINT.
 
-    Raises ClusterError if it runs already or its addresses are taken.
+    Raises ClusterError if it runs already, its addresses are taken, or what it keeps is damaged.
     """
     collect_rarely()
     _allow_open_files()
@@ -35,7 +35,7 @@ def serve(folder: ClusterFolder, *, apps_domain: str | None) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(folder, LabCluster(folder, plan)))
-    except* (OSError, DatabaseUnusableError) as group:
+    except* (OSError, DatabaseUnusableError, SecretUnusableError) as group:
         reasons = "; ".join(sorted({str(error) for error in _leaves(group)}))
         raise ClusterError(f"Running cluster {folder.name!r} on {plan.address}: {reasons}") from group
     finally:

@@ -19,7 +19,7 @@ from lightkube.resources.core_v1 import ConfigMap
 from tests.lab.apiserver.clients import Kubectl, http_client, kubectl_for, running
 
 from isthmus.lab.apiserver import ApiServer, Settings, Started
-from isthmus.lab.apiserver.errors import DatabaseUnusableError
+from isthmus.lab.apiserver.errors import DatabaseUnusableError, SecretUnusableError
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -266,13 +266,13 @@ async def test_a_restart_agrees_with_what_was(tmp_path: Path) -> None:
         assert [event["type"] for event in events] == ["ADDED"]
 
 
-async def refused_start(settings: Settings) -> None:
+async def refused_start(settings: Settings, error: type[Exception] = DatabaseUnusableError) -> None:
     """Start a server that must fail; whoever waits for it is told as well."""
     started: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
     try:
         await ApiServer(settings).run(started)
     finally:
-        assert isinstance(started.exception(), DatabaseUnusableError)
+        assert isinstance(started.exception(), error)
 
 
 async def test_a_second_server_is_refused(server: Started, tmp_path: Path) -> None:
@@ -289,6 +289,23 @@ async def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnusableError, match="restore its backup or move it away"):
         await refused_start(Settings(tmp_path))
     assert path.read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe"], ids=["empty", "blank", "no text"])
+@pytest.mark.parametrize("name", ["admin.token", "kubeadmin.password", "sa.key", "ca.key", "ca.crt"])
+async def test_an_unusable_secret_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    """A password or key that is none never lets anybody in: the server says which file it is and what to do."""
+    settings = Settings(tmp_path)
+    async with running(settings):
+        pass
+    path = tmp_path / "pki" / name
+    path.write_bytes(content)
+    with pytest.raises(SecretUnusableError, match=f"Reading '{path}': expected .* or delete it"):
+        await refused_start(settings, SecretUnusableError)
+    assert path.read_bytes() == content
+    path.unlink()
+    async with running(settings) as server, http_client(server) as http:
+        assert (await http.get(CONFIG_MAPS)).status_code == 200
 
 
 async def test_stopping_ends_open_watches_at_once(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Errors of the API server: each is a ``Status`` that the client gets, in the words a Kubernetes client expects.
 
     StatusError                    an answer of kind Status, with code and reason
+    SecretUnusableError            a file of secrets is damaged; give up and tell the administrator
     StorageError                   the database can't do what was asked
     ├── StorageRefusedError             this write was refused and nothing of it was done; try again later
     ├── RevisionConflictError           somebody wrote in between; read again
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -49,6 +51,15 @@ class StatusError(Exception):
         if self.details:
             status["details"] = dict(self.details)
         return status
+
+
+class SecretUnusableError(Exception):
+    """A file with a secret of the server is empty, or is not what it should be."""
+
+    def __init__(self, path: Path, expected: str) -> None:
+        super().__init__(
+            f"Reading '{path}': expected {expected}; restore the file, or delete it and start again to get a new one"
+        )
 
 
 class StorageError(Exception):

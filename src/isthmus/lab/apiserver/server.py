@@ -19,6 +19,7 @@ from isthmus.lab.apiserver.bootstrap import Address, bootstrap
 from isthmus.lab.apiserver.changes import Changes
 from isthmus.lab.apiserver.cleanup import clean_definitions
 from isthmus.lab.apiserver.connection import HttpProtocol
+from isthmus.lab.apiserver.errors import SecretUnusableError
 from isthmus.lab.apiserver.identity.authenticate import Authenticator
 from isthmus.lab.apiserver.identity.authority import Authority, Credential, load_authority, write_private
 from isthmus.lab.apiserver.identity.authorize import Authorizer
@@ -111,8 +112,8 @@ class ApiServer:
     async def run(self, started: asyncio.Future[Started]) -> None:
         """Serve. ``started`` gets its result once requests are answered.
 
-        Raises DatabaseUnusableError when the data directory is taken or damaged, OSError when the address is
-        taken; both also reach ``started``'s waiter.
+        Raises DatabaseUnusableError when the data directory is taken or damaged, SecretUnusableError when one of its
+        secrets is, OSError when the address is taken; all also reach ``started``'s waiter.
         """
         try:
             async with open_store(self._settings.data_dir, window=self._settings.window) as store:
@@ -232,10 +233,13 @@ async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], services: S
 
 
 def _load_secret(path: Path) -> str:
-    """A text nobody can guess, made when it is missing."""
+    """A text nobody can guess, made when it is missing. Raises SecretUnusableError: whoever gives none must not fit."""
     if not path.exists():
         write_private(path, secrets.token_urlsafe(32).encode())
-    return path.read_text().strip()
+    secret = path.read_bytes().strip()
+    if not secret or not secret.isascii():
+        raise SecretUnusableError(path, "a line of ASCII characters")
+    return secret.decode()
 
 
 def _tls(authority: Authority, serving: Credential, directory: Path) -> ssl.SSLContext:

@@ -14,10 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from isthmus.lab.apiserver.errors import SecretUnusableError
 from isthmus.lab.apiserver.identity.user import AUTHENTICATED, User
 
 CA_LIFETIME = timedelta(days=3650)
@@ -133,17 +135,32 @@ def new_authority(*, now: datetime) -> Authority:
 
 
 def load_authority(directory: Path, *, now: datetime) -> Authority:
-    """The CA kept in a directory; made there the first time. Blocks on files."""
+    """The CA kept in a directory; made there the first time. Blocks on files. Raises SecretUnusableError."""
     certificate_path, key_path = directory / "ca.crt", directory / "ca.key"
-    if key_path.exists():
-        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"Reading '{key_path}': expected an EC private key")
-        return Authority(x509.load_pem_x509_certificate(certificate_path.read_bytes()), key)
+    if key_path.exists() and certificate_path.exists():
+        return Authority(_read_certificate(certificate_path), read_key(key_path))
     authority = new_authority(now=now)
     write_private(certificate_path, authority.pem)
     write_private(key_path, private_pem(authority._key))  # noqa: SLF001  # the maker keeps what it made
     return authority
+
+
+def _read_certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise SecretUnusableError(path, "a certificate (PEM)") from error
+
+
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The key in a file. Raises SecretUnusableError."""
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it has a password
+        raise SecretUnusableError(path, "an EC private key (PEM)") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SecretUnusableError(path, "an EC private key (PEM)")
+    return key
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from isthmus.lab.apiserver.identity.authority import private_pem, write_private
+from isthmus.lab.apiserver.identity.authority import private_pem, read_key, write_private
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 API_AUDIENCES = (ISSUER,)
@@ -140,10 +140,7 @@ def _decode(text: str) -> bytes:
 
 
 def load_token_key(path: Path) -> TokenKey:
-    """The signing key kept in a file; made there the first time. Blocks on files."""
+    """The signing key kept in a file; made there the first time. Blocks on files. Raises SecretUnusableError."""
     if not path.exists():
         write_private(path, private_pem(ec.generate_private_key(ec.SECP256R1())))
-    key = serialization.load_pem_private_key(path.read_bytes(), None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"Reading '{path}': expected an EC private key")
-    return TokenKey(key)
+    return TokenKey(read_key(path))
