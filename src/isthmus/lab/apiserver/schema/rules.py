@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from isthmus.lab.apiserver.errors import FieldError, forbidden_field, invalid_value, required
@@ -33,13 +34,23 @@ class _Budget:
     left: int = EVALUATIONS_LIMIT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Place:
-    """A value in an object: where, and what was there before (nothing: an empty tuple)."""
+    """A value in an object: where, what was there before (nothing: an empty tuple), and what is said of it."""
 
     value: Any
     old: tuple[Any, ...]
     path: str
+    schema: Schema
+
+    @property
+    def type(self) -> str:
+        return str(self.schema.get("type", ""))
+
+    @cached_property
+    def seen(self) -> tuple[Any, tuple[Any, ...]]:
+        """Both values as all rules of the place see them."""
+        return as_cel(self.value, self.schema), tuple(as_cel(one, self.schema) for one in self.old)
 
 
 def rule_errors(obj: Mapping[str, Any], old: Mapping[str, Any] | None, schema: Schema) -> list[FieldError]:
@@ -47,7 +58,7 @@ def rule_errors(obj: Mapping[str, Any], old: Mapping[str, Any] | None, schema: S
     if not _has_rules(schema):
         return []
     before = () if old is None else (_root(old),)
-    return list(_walk(_Place(_root(obj), before, ""), schema, _Budget()))
+    return list(_walk(_Place(_root(obj), before, "", schema), _Budget()))
 
 
 def _root(obj: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,35 +84,35 @@ def _below(schema: Schema) -> Iterator[Schema]:
             yield schema[name]
 
 
-def _walk(place: _Place, schema: Schema, budget: _Budget) -> Iterator[FieldError]:
-    if place.value is None or not _has_rules(schema):
+def _walk(place: _Place, budget: _Budget) -> Iterator[FieldError]:
+    if place.value is None or not _has_rules(place.schema):
         return
-    if place.old == (place.value,) and not _looks_back(schema):
+    if place.old == (place.value,) and not _looks_back(place.schema):
         return
-    for rule in schema.get(RULES) or ():
+    for rule in place.schema.get(RULES) or ():
         if budget.left <= 0:
             return
-        yield from _apply(rule, place, schema, budget)
-    for below, its_schema in _places(place, schema):
-        yield from _walk(below, its_schema, budget)
+        yield from _apply(rule, place, budget)
+    for below in _places(place):
+        yield from _walk(below, budget)
 
 
-def _apply(rule: Mapping[str, Any], place: _Place, schema: Schema, budget: _Budget) -> Iterator[FieldError]:
+def _apply(rule: Mapping[str, Any], place: _Place, budget: _Budget) -> Iterator[FieldError]:
     expression, optional = str(rule["rule"]), bool(rule.get("optionalOldSelf"))
     transition = is_transition(expression)
     if (transition and not place.old and not optional) or (not transition and place.old == (place.value,)):
         return
     budget.left -= 1
     if budget.left == 0:
-        yield invalid_value(place.path, schema.get("type", ""), _OUT_OF_BUDGET)
+        yield invalid_value(place.path, place.type, _OUT_OF_BUDGET)
         return
-    value, old = as_cel(place.value, schema), tuple(as_cel(one, schema) for one in place.old)
+    value, old = place.seen
     try:
         if evaluate(expression, value, old, optional_old=optional) is not True:
-            yield _broken(rule, place, schema, _message(rule, value, old))
+            yield _broken(rule, place, _message(rule, value, old))
     except ExpressionError as error:
         said = rule.get("message") or expression.strip()
-        yield invalid_value(place.path, schema.get("type", ""), f"{error} evaluating rule: {said}")
+        yield invalid_value(place.path, place.type, f"{error} evaluating rule: {said}")
 
 
 def _message(rule: Mapping[str, Any], value: Any, old: tuple[Any, ...]) -> str:
@@ -116,7 +127,7 @@ def _message(rule: Mapping[str, Any], value: Any, old: tuple[Any, ...]) -> str:
     return said if isinstance(said, str) and said.strip() and "\n" not in said else fixed
 
 
-def _broken(rule: Mapping[str, Any], place: _Place, schema: Schema, message: str) -> FieldError:
+def _broken(rule: Mapping[str, Any], place: _Place, message: str) -> FieldError:
     path = f"{place.path}{rule.get('fieldPath', '')}".lstrip(".")
     match rule.get("reason"):
         case "FieldValueRequired":
@@ -124,12 +135,12 @@ def _broken(rule: Mapping[str, Any], place: _Place, schema: Schema, message: str
         case "FieldValueForbidden":
             return forbidden_field(path, message)
         case _:
-            return invalid_value(path, schema.get("type", ""), message)
+            return invalid_value(path, place.type, message)
 
 
-def _places(place: _Place, schema: Schema) -> Iterator[tuple[_Place, Schema]]:
-    """The values in a value, each with what it was before, and their schemas."""
-    value, old = place.value, place.old[0] if place.old else None
+def _places(place: _Place) -> Iterator[_Place]:
+    """The values in a value, each with what it was before."""
+    value, old, schema = place.value, place.old[0] if place.old else None, place.schema
     if isinstance(value, Mapping):
         for name, one in value.items():
             known = (schema.get("properties") or {}).get(name)
@@ -137,12 +148,12 @@ def _places(place: _Place, schema: Schema) -> Iterator[tuple[_Place, Schema]]:
             path = f"{place.path}.{name}".lstrip(".") if known is not None else f"{place.path}[{name}]"
             if isinstance(its := known if known is not None else other, Mapping):
                 before = (old[name],) if isinstance(old, Mapping) and old.get(name) is not None else ()
-                yield _Place(one, before, path), its
+                yield _Place(one, before, path, its)
     elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         known_items = _items_by_key(old, schema)
         for index, one in enumerate(value):
             before = known_items.get(_key_of(one, schema), ())
-            yield _Place(one, before, f"{place.path}[{index}]"), schema["items"]
+            yield _Place(one, before, f"{place.path}[{index}]", schema["items"])
 
 
 def _items_by_key(old: Any, schema: Schema) -> dict[str, tuple[Any, ...]]:
