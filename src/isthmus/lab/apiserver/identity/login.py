@@ -7,13 +7,13 @@ Source: RFC 6749 §4.1, RFC 7636, RFC 7617; OpenShift's documentation, "Configur
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from isthmus.lab.apiserver.identity.tokens import base64url
 from isthmus.lab.apiserver.identity.user import AUTHENTICATED, MASTERS, User
 
 CLIENT = "openshift-challenging-client"
@@ -64,7 +64,7 @@ class Logins:
         begun = self._codes.pop(code, None)
         if begun is None or begun.ends <= now or begun.redirect_uri != redirect_uri:
             raise LoginRefusedError("invalid_grant")
-        if not hmac.compare_digest(_base64(hashlib.sha256(verifier.encode()).digest()), begun.challenge):
+        if not hmac.compare_digest(base64url(hashlib.sha256(verifier.encode()).digest()), begun.challenge):
             raise LoginRefusedError("invalid_grant")
         ends = int((now + TOKEN_LIFETIME).timestamp())
         return f"{_PREFIX}{ends}.{self._signature(ends)}"
@@ -78,8 +78,4 @@ class Logins:
 
     def _signature(self, ends: int) -> str:
         message = f"{NAME}\0{ends}\0{hashlib.sha256(self.password.encode()).hexdigest()}"
-        return _base64(hmac.digest(self.secret, message.encode(), "sha256"))
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+        return base64url(hmac.digest(self.secret, message.encode(), "sha256"))

@@ -76,7 +76,7 @@ class TokenKey:
         self._key = key
         self._public = key.public_key()
         der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        self.key_id = _encode(hashlib.sha256(der).digest())
+        self.key_id = base64url(hashlib.sha256(der).digest())
 
     def sign(self, grant: Grant, *, now: datetime) -> tuple[str, datetime]:
         """A token and the moment when it expires."""
@@ -95,10 +95,10 @@ class TokenKey:
         return self._signed(claims), expires
 
     def _signed(self, claims: Claims) -> str:
-        header = _encode(msgspec.json.encode({"alg": "ES256", "kid": self.key_id, "typ": "JWT"}))
-        body = f"{header}.{_encode(msgspec.json.encode(claims))}"
+        header = base64url(msgspec.json.encode({"alg": "ES256", "kid": self.key_id, "typ": "JWT"}))
+        body = f"{header}.{base64url(msgspec.json.encode(claims))}"
         r, s = decode_dss_signature(self._key.sign(body.encode(), ec.ECDSA(hashes.SHA256())))
-        return f"{body}.{_encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+        return f"{body}.{base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
     def verify(self, token: str, *, now: datetime) -> Claims:
         """What a token of ours says. Raises TokenRefusedError: malformed, not signed by us, expired, not valid yet."""
@@ -131,7 +131,8 @@ class TokenKey:
             raise TokenRefusedError("the token is malformed") from error
 
 
-def _encode(data: bytes) -> str:
+def base64url(data: bytes) -> str:
+    """Without padding. Source: RFC 7515 §2."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
