@@ -124,12 +124,6 @@ def hangs_up(connection: socket.socket) -> None:
     connection.recv(1)
 
 
-def babbles(connection: socket.socket) -> None:
-    """An answer that is none."""
-    _request(connection)
-    connection.sendall(b"220 smtp.example ESMTP\r\n")
-
-
 def website_page(connection: socket.socket) -> None:
     """Any page for any path."""
     _request(connection)
