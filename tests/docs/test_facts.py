@@ -138,3 +138,15 @@ def test_the_page_of_a_failed_step_is_there(reason: str) -> None:
     """The document and the heading to which a failed step leads exist."""
     document, _, anchor = checks.failed("tcp", reason, "").page.partition("#")
     assert anchor in {heading.anchor for heading in headings(REPOSITORY / document)}
+
+
+def test_the_lines_of_rooms_are_those_that_are_checked() -> None:
+    """The decision about rooms draws the lines that import-linter checks, and every module has its place in them."""
+    decision = REPOSITORY / "docs" / "adr" / "0001-rooms-and-direction-of-imports.md"
+    [drawn] = [block.code for block in blocks(decision) if block.language == "text"]
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    lines = [set(line.split(" | ")) for line in next(one["layers"] for one in settings if one["type"] == "layers")]
+    assert [set(line.split()) for line in drawn.splitlines()] == lines
+    rooms = {path.parent.name for path in (REPOSITORY / "src" / "isthmus").glob("*/__init__.py")}
+    modules = {path.stem for path in (REPOSITORY / "src" / "isthmus").glob("*.py")} - {"__init__"}
+    assert rooms | modules == {"lab"}.union(*lines)
