@@ -86,12 +86,16 @@ class Connection:
 
     async def lines(self, path: str) -> AsyncIterator[bytes]:
         """The lines of a watch, each as soon as it is there."""
-        await self._begin("GET", path, b"")
+        await self.begin_watch(path)
         rest = b""
         async for chunk in self._chunks():
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 yield line
+
+    async def begin_watch(self, path: str) -> None:
+        """Begin a watch whose lines nobody reads. Raises RuntimeError for another status than 2xx."""
+        await self._begin("GET", path, b"")
 
     async def _begin(self, method: str, path: str, body: bytes) -> bytes:
         head = f"{method} {path} HTTP/1.1\r\n{self._server.headers}Accept: application/json\r\n"
@@ -113,3 +117,9 @@ def resident_mb(pid: int) -> float:
     """The resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def processor_s(pid: int) -> float:
+    """How long a process has run on any core, by itself and for it by the kernel. Source: proc(5), /proc/pid/stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,5 +1,8 @@
 """What a lab's API server can do, next to what a real one did on such a machine; ``make bench-lab``.
 
+The second step, on a lab of its own, is what many watches cost that nothing comes for: ``IDLE`` of them, or as many as
+this process may open.
+
 Measures a lab that it brings up itself, or any API server by its kubeconfig. Prints a table and keeps all figures in
 ``build/bench/lab.json``. What each figure means, and what was reached where: docs/lab.md.
 """
@@ -10,25 +13,27 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import secrets
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvloop
-from bench.http_connection import Connection, Server, resident_mb
+from bench.http_connection import Connection, Server, processor_s, resident_mb
 
 from isthmus.lab.clusters import ClusterFolder
 
 WRITERS, SIZES, FEW = 8, (2_000, 20_000), 200
 EVENTS, WATCHERS, LIST_S = 200, 50, 4.0
+IDLE, IDLE_S, OPENING, SPARE_FILES = 10_000, 10.0, 32, 256
 REAL: dict[str, str] = {
     "ready_s": "3-4",
     "2000 create_per_s": "800",
@@ -40,7 +45,7 @@ REAL: dict[str, str] = {
     "2000 list_in_pages_per_s": "",
     "2000 list_200_by_label_per_s": "",
 }
-"""A kube-apiserver 1.33 with etcd 3.5 on two cores, measured in the same way."""
+"""A kube-apiserver 1.33 with etcd 3.5 on two cores, by another client: they say which order of magnitude is usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,9 @@ class Measured:
     @property
     def path(self) -> str:
         return f"/api/v1/namespaces/{self.namespace}/configmaps"
+
+
+Step = Callable[[Measured], Awaitable[dict[str, float]]]
 
 
 def config_map(name: str, *, few: bool = False) -> bytes:
@@ -129,18 +137,50 @@ async def lists(measured: Measured, query: str, *, paged: bool = False) -> float
     return count / (time.perf_counter() - began)
 
 
+async def idle(measured: Measured) -> dict[str, float]:
+    """What many watches cost, each of one name that nobody uses, and what the server can do beside them."""
+    count = openable(IDLE)
+    await create(measured, 0, SIZES[0])
+    listed = json.loads(await _once(measured, f"{measured.path}?limit=1"))["metadata"]["resourceVersion"]
+    numbers = iter(range(count))
+    before_mb = resident_mb(measured.pid) if measured.pid else 0.0
+
+    async def opener() -> None:
+        for number in numbers:
+            connection = await stack.enter_async_context(Connection(measured.server))
+            name = f"metadata.name%3Didle-{number}"
+            await connection.begin_watch(f"{measured.path}?watch=1&resourceVersion={listed}&fieldSelector={name}")
+
+    async with AsyncExitStack() as stack:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(OPENING):
+                group.create_task(opener())
+        found = {"watches": float(count)}
+        if measured.pid:
+            began = processor_s(measured.pid)
+            await asyncio.sleep(IDLE_S)
+            found["percent_of_a_core"] = (processor_s(measured.pid) - began) / IDLE_S * 100
+            found["kb_each"] = (resident_mb(measured.pid) - before_mb) * 1e3 / count
+        found["event_p50_ms"] = await events(measured, 1)
+        found["create_per_s"] = (await create(measured, SIZES[0], 2 * SIZES[0]))["create_per_s"]
+    return {f"idle {name}": value for name, value in found.items()}
+
+
+def openable(wanted: int) -> int:
+    """How many connections of so many this process may have at once; it is allowed what the machine allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return min(wanted, most - SPARE_FILES)
+
+
 async def _once(measured: Measured, path: str) -> bytes:
     async with Connection(measured.server) as connection:
         return await connection.ask("GET", path)
 
 
-async def measure(measured: Measured) -> dict[str, Any]:
-    """All figures, at each size."""
-    async with Connection(measured.server) as connection:
-        await connection.ask(
-            "POST", "/api/v1/namespaces", json.dumps({"metadata": {"name": measured.namespace}}).encode()
-        )
-    figures: dict[str, Any] = {}
+async def sizes(measured: Measured) -> dict[str, float]:
+    """All figures but those of idle watches, at each size."""
+    figures: dict[str, float] = {}
     there = 0
     for size in SIZES:
         found = await create(measured, there, size)
@@ -154,9 +194,20 @@ async def measure(measured: Measured) -> dict[str, Any]:
         found["list_in_pages_per_s"] = await lists(measured, "?limit=500", paged=True)
         found["list_200_by_label_per_s"] = await lists(measured, "?labelSelector=few%3Dyes")
         figures |= {f"{size} {name}": value for name, value in found.items()}
-    async with Connection(measured.server) as connection:
-        await connection.ask("DELETE", f"/api/v1/namespaces/{measured.namespace}")
     return figures
+
+
+async def measure(step: Step, kubeconfig: Path, pid: int) -> dict[str, float]:
+    """The figures of one step, in a namespace of its own."""
+    measured = Measured(Server.of(kubeconfig), f"bench-{secrets.token_hex(3)}", pid)
+    body = json.dumps({"metadata": {"name": measured.namespace}}).encode()
+    async with Connection(measured.server) as connection:
+        await connection.ask("POST", "/api/v1/namespaces", body)
+    try:
+        return await step(measured)
+    finally:
+        async with Connection(measured.server) as connection:
+            await connection.ask("DELETE", f"/api/v1/namespaces/{measured.namespace}")
 
 
 @contextmanager
@@ -190,12 +241,14 @@ def main() -> None:
     parser.add_argument("--kubeconfig", type=Path, help="measure this server; without it, a lab of its own")
     parser.add_argument("--pid", type=int, default=0, help="its process, for its memory")
     arguments = parser.parse_args()
-    namespace = f"bench-{secrets.token_hex(3)}"
-    if arguments.kubeconfig:
-        report(uvloop.run(measure(Measured(Server.of(arguments.kubeconfig), namespace, arguments.pid))))
-        return
-    with tempfile.TemporaryDirectory(prefix="lab") as folder, lab(folder) as (kubeconfig, pid, ready):
-        report({"ready_s": ready, **uvloop.run(measure(Measured(Server.of(kubeconfig), namespace, pid)))})
+    figures: dict[str, Any] = {}
+    for step in (sizes, idle):
+        if arguments.kubeconfig:
+            figures |= uvloop.run(measure(step, arguments.kubeconfig, arguments.pid))
+            continue
+        with tempfile.TemporaryDirectory(prefix="lab") as folder, lab(folder) as (kubeconfig, pid, ready):
+            figures |= {"ready_s": ready, **uvloop.run(measure(step, kubeconfig, pid))}
+    report(figures)
 
 
 if __name__ == "__main__":
