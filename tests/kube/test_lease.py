@@ -1,6 +1,7 @@
 """Leader election."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,37 @@ async def test_block_that_fails_gives_the_lease_up(tmp_path: Path) -> None:
         lease = await client.api.get(Lease, "test", namespace="default")
         assert lease.spec is not None
         assert lease.spec.holderIdentity == ""
+
+
+class Clock:
+    """A wall clock that somebody sets."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_clocks_that_are_set_move_no_lease(tmp_path: Path, hours: int) -> None:
+    """Whatever the times in the Lease say, and whoever's clock is set: its holder keeps it, and the other waits."""
+    async with connected(tmp_path) as (_, client):
+        clock_of = {"a": Clock(), "b": Clock()}
+        a, b = (
+            Candidate(client, Candidacy(name="test", namespace="default", identity=identity), now=clock)
+            for identity, clock in clock_of.items()
+        )
+        assert await a._try()
+        assert not await b._try()
+        for clock in clock_of.values():
+            clock.now += timedelta(hours=hours)
+            assert not await b._try()
+            assert await a._try()
+            assert not await b._try()
+        lease = await client.api.get(Lease, "test", namespace="default")
+        assert lease.spec is not None
+        assert (lease.spec.holderIdentity, lease.spec.leaseTransitions) == ("a", 0)
+        assert lease.spec.renewTime is not None
+        assert abs(lease.spec.renewTime - clock_of["a"].now) < timedelta(milliseconds=1)

@@ -1,18 +1,21 @@
 """Small decisions: which address, which node, which pod goes first."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 
 import pytest
+from lightkube.models.apps_v1 import ReplicaSetSpec
 from lightkube.models.core_v1 import NodeCondition, NodeSpec, NodeStatus, PodCondition, PodSpec, PodStatus
-from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
+from lightkube.resources.apps_v1 import ReplicaSet
 from lightkube.resources.core_v1 import Node, Pod
 
 from isthmus.lab.controllers.loadbalancer import choose_address
-from isthmus.lab.controllers.replicaset import deletion_rank
+from isthmus.lab.controllers.replicaset import deletion_rank, replica_set_status
 from isthmus.lab.controllers.scheduler import choose_node
 
 POOL = IPv4Network("127.19.0.0/28")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,24 @@ def test_who_is_deleted_first() -> None:
     ]
     ranked = sorted(pods, key=deletion_rank)
     assert [p.metadata.name for p in ranked if p.metadata] == ["waiting", "sick", "young", "old"]
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "set_by", "available"),
+    [
+        (0, timedelta(), 1),
+        (0, timedelta(hours=1), 1),
+        (0, timedelta(hours=-1), 1),
+        (30, timedelta(), None),
+        (30, timedelta(seconds=30), 1),
+        (30, timedelta(hours=1), 1),
+        (30, timedelta(hours=-1), 1),
+    ],
+)
+def test_a_clock_that_is_set_makes_no_pod_unavailable(wait_s: int, set_by: timedelta, available: int | None) -> None:
+    """A pod that is ready is available after its time, and stays so when the clock is set back before it."""
+    condition = PodCondition(type="Ready", status="True", lastTransitionTime=NOW)
+    spec = ReplicaSetSpec(selector=LabelSelector(), minReadySeconds=wait_s)
+    replica_set = ReplicaSet(metadata=ObjectMeta(name="a"), spec=spec)
+    one = Pod(metadata=ObjectMeta(name="p"), status=PodStatus(conditions=[condition]))
+    assert replica_set_status(replica_set, [one], now=NOW + set_by).availableReplicas == available

@@ -1,13 +1,11 @@
 """Addresses, restarts, renewals."""
 
-from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 
 import pytest
 
 from isthmus.lab.node.addresses import AddressPool
 from isthmus.lab.node.restart import RestartDelay, restarts
-from isthmus.lab.node.tokens import renewal_s
 
 
 def test_addresses_are_unique_and_not_used_again_soon() -> None:
@@ -53,13 +51,6 @@ def test_restart_delay() -> None:
     assert [delay.after_run(1) for _ in range(8)] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     assert delay.after_run(60) == 0.2
     assert delay.after_run(1) == 0.4
-
-
-def test_tokens_are_renewed_in_time() -> None:
-    """A token is renewed when 80% of its life have gone, and never in a tight loop."""
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert renewal_s(now=now, expires=now + timedelta(seconds=600)) == 480
-    assert renewal_s(now=now, expires=now) == 1
 
 
 def test_an_address_that_is_none() -> None:

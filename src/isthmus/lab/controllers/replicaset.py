@@ -170,7 +170,8 @@ def replica_set_status(replica_set: ReplicaSet, active: list[Pod], *, now: datet
         replicas=len(active),
         fullyLabeledReplicas=sum(labels <= (metadata_of(pod).labels or {}).items() for pod in active) or None,
         readyReplicas=len(since) or None,
-        availableReplicas=sum(moment + wait <= now for moment in since) or None,
+        # A moment that is still to come is one from before the clock was set back.
+        availableReplicas=sum(moment + wait <= now or moment > now for moment in since) or None,
         observedGeneration=metadata_of(replica_set).generation,
     )
 

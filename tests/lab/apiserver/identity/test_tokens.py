@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +12,20 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from isthmus.lab.apiserver.identity.authenticate import Authenticator
 from isthmus.lab.apiserver.identity.authority import certificate_user, load_authority, new_authority
-from isthmus.lab.apiserver.identity.tokens import Binding, Grant, Named, TokenKey, TokenRefusedError, load_token_key
+from isthmus.lab.apiserver.identity.login import LoginRefusedError, Logins
+from isthmus.lab.apiserver.identity.tokens import (
+    Binding,
+    Grant,
+    Named,
+    TokenKey,
+    TokenRefusedError,
+    base64url,
+    load_token_key,
+)
+from isthmus.lab.apiserver.storage import Window
+from isthmus.lab.apiserver.storage.state import State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GRANT = Grant(Binding("shop", Named("bob", "1"), pod=Named("one", "2")), ("istio-ca",), timedelta(hours=1))
@@ -38,6 +51,61 @@ def test_a_token_ends(key: TokenKey) -> None:
         key.verify(token, now=expires)
     with pytest.raises(TokenRefusedError, match="not valid yet"):
         key.verify(token, now=NOW - timedelta(hours=1))
+
+
+class Clock:
+    """A wall clock that somebody sets."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["asked before", "new"])
+def test_a_clock_that_is_set_ends_tokens_as_they_say(key: TokenKey, known: bool) -> None:
+    """A token is good between its two moments by the wall clock, whether it was looked at before or not."""
+    clock = Clock()
+    state = State(revision=0, compacted=0, window=Window())
+    logins = Logins("password", b"secret")
+    authenticator = Authenticator(state=state, tokens=key, logins=logins, admin_token="admin", clock=clock)
+    token, expires = key.sign(GRANT, now=NOW)
+    if known:
+        assert authenticator.audiences(token) == ("istio-ca",)
+    for clock.now, why in ((NOW - timedelta(hours=1), "not valid yet"), (expires + timedelta(hours=1), "expired")):
+        with pytest.raises(TokenRefusedError, match=why):
+            authenticator.audiences(token)
+    for clock.now in (NOW - timedelta(seconds=30), NOW, expires - timedelta(seconds=1)):
+        assert authenticator.audiences(token) == ("istio-ca",)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_leaves_a_login(hours: int) -> None:
+    """A token of a day is good an hour before and after, and over at its end; so is a code of a minute."""
+    logins, later = Logins("password", b"secret"), NOW + timedelta(hours=hours)
+    challenge = base64url(hashlib.sha256(b"verifier").digest())
+    for code in ("one", "two"):
+        logins.issue_code(code, challenge=challenge, redirect_uri="r", now=NOW)
+    token = logins.redeem("one", verifier="verifier", redirect_uri="r", now=NOW)
+    assert logins.token_user(token, now=later) is not None
+    assert logins.token_user(token, now=NOW + timedelta(hours=24)) is None
+    if hours > 0:
+        with pytest.raises(LoginRefusedError, match="invalid_grant"):
+            logins.redeem("two", verifier="verifier", redirect_uri="r", now=later)
+    else:
+        assert logins.redeem("two", verifier="verifier", redirect_uri="r", now=later) != token
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_set_leaves_certificates_valid(tmp_path: Path, hours: int) -> None:
+    """A cluster that was made just now can be reached an hour before and after: all its chain is valid then."""
+    authority = load_authority(tmp_path, now=NOW)
+    leaves = authority.serving(["localhost"], now=NOW), authority.client("ann", [], now=NOW)
+    for pem in (authority.pem, *(leaf.certificate for leaf in leaves)):
+        certificate = x509.load_pem_x509_certificate(pem)
+        then = NOW + timedelta(hours=hours)
+        assert certificate.not_valid_before_utc <= then <= certificate.not_valid_after_utc
 
 
 def test_a_key_outlives_the_server_and_others_are_refused(tmp_path: Path) -> None:

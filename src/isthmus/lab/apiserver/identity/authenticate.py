@@ -13,7 +13,7 @@ from datetime import datetime
 from isthmus.lab.apiserver.errors import unauthorized
 from isthmus.lab.apiserver.identity.authority import certificate_user
 from isthmus.lab.apiserver.identity.login import Logins
-from isthmus.lab.apiserver.identity.tokens import API_AUDIENCES, Claims, TokenKey, TokenRefusedError
+from isthmus.lab.apiserver.identity.tokens import API_AUDIENCES, Claims, TokenKey, TokenRefusedError, check_time
 from isthmus.lab.apiserver.identity.user import ADMIN, ANONYMOUS, User, service_account
 from isthmus.lab.apiserver.objects import Key
 from isthmus.lab.apiserver.storage.state import State
@@ -72,7 +72,8 @@ class Authenticator:
         """The claims; a signature is checked once, the time always."""
         digest = hashlib.sha256(token.encode()).digest()
         claims = self._claims.get(digest)
-        if claims is not None and self._clock().timestamp() < claims.exp:
+        if claims is not None:
+            check_time(claims, now=self._clock())
             return claims
         claims = self._tokens.verify(token, now=self._clock())
         if len(self._claims) >= REMEMBERED:

@@ -24,8 +24,8 @@ from isthmus.lab.apiserver.identity.user import AUTHENTICATED, User
 
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
-BACKDATE = timedelta(minutes=5)
-"""Certificates are valid from a little in the past, so that clocks may differ."""
+BACKDATE = timedelta(days=1)
+"""Certificates are valid from a day before they are made, so that clocks may differ and be set back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from isthmus.lab.apiserver.identity.authority import private_pem, read_key, writ
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 API_AUDIENCES = (ISSUER,)
 TOKEN_LIMIT = 16 * 1024
+EARLY_S = 60
 
 
 class TokenRefusedError(ValueError):
@@ -105,10 +106,7 @@ class TokenKey:
         claims = self._checked(token)
         if claims.iss != ISSUER:
             raise TokenRefusedError(f"the token's issuer is '{claims.iss}', expected '{ISSUER}'")
-        if now.timestamp() >= claims.exp:
-            raise TokenRefusedError("the token has expired")
-        if now.timestamp() < claims.nbf - 60:
-            raise TokenRefusedError("the token is not valid yet")
+        check_time(claims, now=now)
         return claims
 
     def _checked(self, token: str) -> Claims:
@@ -129,6 +127,14 @@ class TokenKey:
             raise TokenRefusedError("the token is not signed by this cluster") from error
         except (ValueError, msgspec.MsgspecError) as error:
             raise TokenRefusedError("the token is malformed") from error
+
+
+def check_time(claims: Claims, *, now: datetime) -> None:
+    """Raises TokenRefusedError: expired, not valid yet; at its beginning clocks may differ by a minute."""
+    if now.timestamp() >= claims.exp:
+        raise TokenRefusedError("the token has expired")
+    if now.timestamp() < claims.nbf - EARLY_S:
+        raise TokenRefusedError("the token is not valid yet")
 
 
 def base64url(data: bytes) -> str:
