@@ -119,6 +119,9 @@ async def test_rules_in_cel(kubectl: Kubectl) -> None:
     bad = await kubectl.run("create", "-f", "-", stdin=definition.replace("startsWith('*')", "startsWith("))
     assert "x-kubernetes-validations[1].rule: Invalid value" in bad.err
     assert "compilation failed: ERROR: <input>:1:" in bad.err
+    bad = await kubectl.run("create", "-f", "-", stdin=definition.replace("self.replicas <", "self.replica <"))
+    assert "x-kubernetes-validations[1].rule: Invalid value" in bad.err
+    assert "undefined field 'replica'" in bad.err
     await kubectl("create", "-f", "-", stdin=definition)
     await kubectl("create", "-f", "-", stdin=CRONTAB)
     refused = await kubectl.run("patch", "ct", "my", "--type=merge", "-p", '{"spec":{"cronSpec":"* 6"}}')

@@ -11,6 +11,7 @@ from isthmus.lab.apiserver.names import dns1035_error, subdomain_error
 from isthmus.lab.apiserver.objects import Object, metadata
 from isthmus.lab.apiserver.schema.expressions import ExpressionError, compiled
 from isthmus.lab.apiserver.schema.rules import RULES
+from isthmus.lab.apiserver.schema.selections import selection_errors
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that keeps a definition until its objects are gone."""
@@ -124,12 +125,12 @@ def _schema_errors(schema: Mapping[str, Any], path: str, *, root: bool = False) 
         yield from _pattern_errors(schema["pattern"], path)
     if kind == "array" and not isinstance(schema.get("items"), Mapping):
         yield required(f"{path}.items", "must be specified")
-    yield from _rule_errors(schema, path)
+    yield from _rule_errors(schema, path, root=root)
     yield from _below_errors(schema, path)
 
 
-def _rule_errors(schema: Mapping[str, Any], path: str) -> Iterator[FieldError]:
-    """Rules that can't be compiled."""
+def _rule_errors(schema: Mapping[str, Any], path: str, *, root: bool) -> Iterator[FieldError]:
+    """Rules that can't be compiled, or select what there is not."""
     rules = schema.get(RULES) or []
     if not isinstance(rules, list) or not all(isinstance(one, Mapping) for one in rules):
         yield invalid_value(f"{path}.{RULES}", rules, "must be a list of objects")
@@ -140,15 +141,18 @@ def _rule_errors(schema: Mapping[str, Any], path: str) -> Iterator[FieldError]:
             yield required(f"{where}.rule", "rule is not specified")
             continue
         for name in ("rule", "messageExpression"):
-            if rule.get(name):
-                yield from _expression_errors(f"{where}.{name}", str(rule[name]), optional_old=optional)
+            for problem in _expression_problems(str(rule.get(name) or ""), schema, root=root, optional_old=optional):
+                yield invalid_value(f"{where}.{name}", str(rule[name]), f"compilation failed: {problem}")
 
 
-def _expression_errors(where: str, expression: str, *, optional_old: bool) -> Iterator[FieldError]:
+def _expression_problems(expression: str, schema: Mapping[str, Any], *, root: bool, optional_old: bool) -> list[str]:
+    if not expression:
+        return []
     try:
         compiled(expression, optional_old)
+        return selection_errors(expression, schema, root=root, optional_old=optional_old)
     except ExpressionError as error:
-        yield invalid_value(where, expression, f"compilation failed: {error}")
+        return [str(error)]
 
 
 def _below_errors(schema: Mapping[str, Any], path: str) -> Iterator[FieldError]:

@@ -1,7 +1,7 @@
 """CEL expressions of validation rules: compiled once, evaluated with bounds. Pure.
 
-``self`` and ``oldSelf`` have no static types here: what a field is called is checked when a rule runs. The iterations
-of one evaluation are bounded by the library, its length by ``LENGTH_LIMIT``.
+``self`` and ``oldSelf`` have no static types here: that fields exist is for ``selections`` to say. The iterations of
+one evaluation are bounded by the library, its length by ``LENGTH_LIMIT``.
 Source: Kubernetes documentation, "Common Expression Language in Kubernetes"; the CEL specification.
 """
 
@@ -56,6 +56,20 @@ def compiled(expression: str, optional_old: bool = False) -> cel.Expression:  # 
         raise ExpressionError(
             str(error).removeprefix("INVALID_ARGUMENT: ").removesuffix(" [INVALID_ARGUMENT]")
         ) from error
+
+
+def parsed(expression: str) -> Any:
+    """The tree of an expression (``cel.expr.CheckedExpr``); None if there is none, or none that can be read back."""
+    from cel.expr.checked_pb2 import CheckedExpr
+    from google.protobuf.any_pb2 import Any as Wrapped
+    from google.protobuf.message import DecodeError
+
+    wrapped, tree = Wrapped(), CheckedExpr()
+    try:
+        wrapped.ParseFromString(compiled(expression).serialize())
+        return tree if wrapped.Unpack(tree) else None
+    except (DecodeError, ExpressionError):  # the first: it is nested too deep
+        return None
 
 
 @cache
