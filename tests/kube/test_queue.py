@@ -197,6 +197,27 @@ async def test_an_api_that_is_away_is_one_line(capsys: pytest.CaptureFixture[str
     assert line["event"] == "reconcile failed, trying on"
 
 
+@pytest.mark.usefixtures("_logging")
+async def test_a_key_that_never_failed_does_not_tell_of_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """A write that nobody answers is one line, though others succeed meanwhile; so is the next time, after its end."""
+    queue, record = quick(), Recorder(until=22)
+
+    async def reconcile(key: str) -> timedelta | None:
+        if key == "good":
+            return timedelta(0)
+        await record(key)
+        if len(record.seen) in {10, 11, 21, 22}:
+            return timedelta(0)
+        raise Unavailable("write Service bad: connection refused")
+
+    queue.add("good")
+    queue.add("bad")
+    async with working(queue, reconcile, workers=2):
+        await record.enough.wait()
+    assert [line["event"] for line in _lines(capsys)] == ["reconcile failed, trying on"] * 2
+    assert queue.retries == 18
+
+
 async def test_many_keys_with_nothing_to_do_leave_others_their_turn() -> None:
     """Reconciliations that never wait do not keep the event loop from everybody else until all of them are done."""
     queue, record = quick(), Recorder(until=1000)

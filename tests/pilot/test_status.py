@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from lightkube.types import PatchType
 from tests.envoy import plans
 from tests.kube.lab import Lab, connected
@@ -21,6 +22,8 @@ from isthmus.discovery import ExportFeed
 from isthmus.federation.peer_conditions import PeerFacts
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, Reflector, Selection, Store, connect
+from isthmus.kube.errors import Denied, KubeError, Unavailable
+from isthmus.logs import configure
 from isthmus.pilot.events import Events
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
@@ -123,6 +126,20 @@ async def peer_resource(folder: Path) -> AsyncIterator[tuple[Lab, Client]]:
         await lab.create("\n---\n".join(json.dumps(each) for each in crds()))
         await lab.create(json.dumps(PEER))
         yield lab, client
+
+
+class WithoutPeers(Client):
+    """A way to the API server on which writes of peers fail."""
+
+    def __init__(self, inner: Client, error: type[KubeError]) -> None:
+        super().__init__(inner.api, inner._streams, field_manager="test")
+        self._error = error
+
+    async def merge(self, path: str, patch: bytes, *, doing: str) -> bytes:
+        """Write all but peers."""
+        if "/servicemeshpeers/" in path:
+            raise self._error(f"cannot {doing}: it is so")
+        return await super().merge(path, patch, doing=doing)
 
 
 async def stored(client: Client) -> dict[str, list[dict[str, Any]]]:
@@ -245,3 +262,40 @@ async def test_a_resource_that_is_not_there_is_no_error(tmp_path: Path) -> None:
             return pods_of((await stored(client)).get("active", [])) == ["istiod-0"]
 
         await until(is_told)
+
+
+EXPORTS = {
+    "apiVersion": "federation.maistra.io/v1",
+    "kind": "ExportedServiceSet",
+    "metadata": {"name": "green-mesh", "namespace": "default"},
+    "spec": {"exportRules": []},
+}
+
+
+@pytest.mark.parametrize("error", [Unavailable, Denied])
+@pytest.mark.usefixtures("_logging")
+async def test_a_write_that_fails_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: type[KubeError]
+) -> None:
+    """However often it is tried: one line, and statuses that can be written are no news of it."""
+    async with peer_resource(tmp_path) as (lab, client):
+        await lab.create(json.dumps(EXPORTS))
+        async with replica(WithoutPeers(client, error), "istiod-0", "istiod-0") as pod:
+            pod.writer.looked_at("green-mesh", await client.api.get(FollowedExports, "green-mesh", namespace="default"))
+            pod.link.watch_connected()
+
+            def has_failed_often() -> bool:
+                pod.writer.sets_changed("green-mesh")
+                return pod.writer.queue.retries > 2 * BURST and pod.writer.writes["ExportedServiceSet"] == 1
+
+            await until(has_failed_often)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    events = [line["event"] for line in lines if line.get("queue") == "status"]
+    assert events == ["reconcile failed, trying on"]
+
+
+@pytest.fixture
+def _logging() -> Iterator[None]:
+    configure()
+    yield
+    structlog.reset_defaults()

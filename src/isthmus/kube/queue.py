@@ -103,16 +103,15 @@ class WorkQueue(Generic[K]):
         try:
             again = await reconcile(key)
         except TerminalError as error:
-            self._failures.pop(key, None)
+            self._failed_before(key)
             if self._news.is_new(key, str(error)):
                 log.warning("reconcile given up until something changes", error=str(error))
         except Exception as error:  # the task's outermost frame: whatever it was, it is tried again
             self._retry(key, error)
         else:
-            failures = self._failures.pop(key, 0)
+            failures = self._failed_before(key)
             if self._news.settled(key):
                 log.info("reconcile succeeds again", failures=failures)
-            self._news.settled(None)
             if again is not None:
                 self.add_after(key, again.total_seconds())
 
@@ -125,6 +124,13 @@ class WorkQueue(Generic[K]):
         if self._news.is_new(about, state):
             log.warning("reconcile failed, trying on", error=f"{type(error).__name__}: {error}", again_in_s=delay_s)
         self.add_after(key, delay_s)
+
+    def _failed_before(self, key: K) -> int:
+        """Forget how often in a row the key had failed, and say it; what concerns all keys is over with the first."""
+        failures = self._failures.pop(key, 0)
+        if failures:  # a key that never failed tells nothing of those that do
+            self._news.settled(None)
+        return failures
 
     async def _next(self) -> K:
         while not self._waiting:

@@ -181,8 +181,8 @@ class StatusWriter:
         if present is None or body is None:
             return 0
         if not self._standing.is_so(key, present, body):
-            pace.written()
             await self._standing.write(key, body)
+            pace.written()  # a write that fails is for the queue to put off
             self.writes[called(kind)] += 1
             await self._tell(key, present, body)
         return sum(len(value) for value in body.values() if isinstance(value, Listing))
