@@ -97,7 +97,7 @@ def agent_client(mesh: Mesh, caller: SpiffeId) -> ProbeClient:
     return ProbeClient(
         GatewayAgent(
             name="egress-green-mesh",
-            identity=EGRESS,
+            identities=[EGRESS],
             endpoints=lambda: [Endpoint(POD, AGENT_PORT)],
             context=lambda: context,
             local_address=PILOT,

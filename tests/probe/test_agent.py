@@ -1,7 +1,8 @@
 """The agent's server and its client over real mutual TLS: who may give orders, and how they are bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from tests.waiting import until
 
 from isthmus.federation.findings import Fault, Step
 from isthmus.federation.plan import Endpoint
-from isthmus.identity import Authority, SpiffeId
+from isthmus.identity import Authority, SpiffeId, TrustDomain
 from isthmus.mutual_tls import client_context, server_context
 from isthmus.probe import AgentError, GatewayAgent, ProbeClient, RequestOrder, serve_agent
 from isthmus.probe.channel import Tls, connected
@@ -22,6 +23,7 @@ from isthmus.probe.orders import MAX_ORDER_BYTES
 from isthmus.probe.server import MAX_UNDER_WAY
 
 PILOT = SpiffeId.service_account(RED, namespace="red-mesh-system", account="istiod-red-mesh")
+FORMER_PILOT = replace(PILOT, trust_domain=TrustDomain("former.local"))
 PILOT_IP = "127.83.0.9"
 
 
@@ -33,14 +35,18 @@ class Agent:
         self.port = port
 
     def client(
-        self, caller: SpiffeId = PILOT, *, gateway: SpiffeId = OUR_EGRESS, authority: Authority | None = None
+        self,
+        caller: SpiffeId = PILOT,
+        *,
+        gateway: Sequence[SpiffeId] = (OUR_EGRESS,),
+        authority: Authority | None = None,
     ) -> ProbeClient:
         svid = (authority or self.us.authority).issue_svid(caller, lifetime=timedelta(hours=1), now=now())
         context = client_context(svid, server_roots=self.us.bundle)
         return ProbeClient(
             GatewayAgent(
                 name="egress-green-mesh",
-                identity=gateway,
+                identities=gateway,
                 endpoints=lambda: [Endpoint(POD, self.port)],
                 context=lambda: context,
                 local_address=PILOT_IP,
@@ -63,7 +69,9 @@ async def agent() -> AsyncIterator[Agent]:
     us = Us()
     svid = us.authority.issue_svid(OUR_EGRESS, lifetime=timedelta(hours=1), now=now())
     context = server_context(svid, client_roots=us.bundle)
-    async with serve_agent(us.prober, context, host=POD, port=0, admitted=PILOT, order_timeout_s=1) as port:
+    async with serve_agent(
+        us.prober, context, host=POD, port=0, admitted=[PILOT, FORMER_PILOT], order_timeout_s=1
+    ) as port:
         yield Agent(us, port)
     await all_closed(port)
 
@@ -86,8 +94,14 @@ async def test_nobody_but_the_pilot_gives_orders(agent: Agent) -> None:
 async def test_the_pilot_orders_nobody_but_the_gateway(agent: Agent) -> None:
     """A pod that is not the gateway meant gets no order."""
     other = SpiffeId.service_account(RED, namespace="red-mesh-system", account="ingress-service-account")
-    with pytest.raises(AgentError, match=f"expected {other}"):
-        await agent.client(gateway=other).probe(order(GreenCa(), 1))
+    with pytest.raises(AgentError, match=f"expected {other} or {OUR_EGRESS}2"):
+        await agent.client(gateway=(other, SpiffeId.parse(f"{OUR_EGRESS}2"))).probe(order(GreenCa(), 1))
+
+
+async def test_a_mesh_may_have_several_trust_domains(agent: Agent) -> None:
+    """While a mesh moves from one to another, pilot and gateway take each other for what they are in either."""
+    others = replace(OUR_EGRESS, trust_domain=TrustDomain("new.local")), OUR_EGRESS
+    assert (await agent.client(FORMER_PILOT, gateway=others).probe(order(GreenCa(), 1))).pod == "egress-0"
 
 
 async def test_a_gateway_without_pods() -> None:
@@ -97,7 +111,7 @@ async def test_a_gateway_without_pods() -> None:
     with pytest.raises(AgentError, match="connection refused"):
         await client.probe(order(GreenCa(), 1))
     gateway = GatewayAgent(
-        name="egress", identity=OUR_EGRESS, endpoints=list, context=us.pod.context, local_address=PILOT_IP
+        name="egress", identities=[OUR_EGRESS], endpoints=list, context=us.pod.context, local_address=PILOT_IP
     )
     with pytest.raises(AgentError, match="has no pod with an address"):
         await ProbeClient(gateway).probe(order(GreenCa(), 1))
@@ -153,7 +167,7 @@ async def test_a_gateway_that_does_not_answer(agent: Agent) -> None:
         client = Agent(agent.us, port).client()
         client._gateway = GatewayAgent(
             name="egress",
-            identity=OUR_EGRESS,
+            identities=[OUR_EGRESS],
             endpoints=lambda: [Endpoint(PEER, port), Endpoint(POD, agent.port)],
             context=client._gateway.context,
             local_address=PILOT_IP,

@@ -43,7 +43,7 @@ class AgentServer:
             self._context.listening,
             host=settings.pod_ip,
             port=settings.agent_port,
-            admitted=settings.pilot_identity,
+            admitted=settings.pilot_identities,
         ):
             await asyncio.Event().wait()
 

@@ -90,7 +90,7 @@ class Probes:
         """Who gives orders to the agents of one gateway."""
         agent = GatewayAgent(
             name=gateway,
-            identity=self._mesh.gateway_account(gateway),
+            identities=self._mesh.gateway_accounts(gateway),
             endpoints=lambda: [Endpoint(each, AGENT_PORT) for each in self._cluster.pod_addresses(gateway)],
             context=self._tls.client,
             local_address=self._pod_ip,

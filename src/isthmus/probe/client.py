@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -36,8 +36,8 @@ class GatewayAgent:
     """A gateway of our own mesh, as who asks its agents sees it."""
 
     name: str
-    identity: SpiffeId
-    """Who must answer: the gateway's service account."""
+    identities: Collection[SpiffeId]
+    """Who may answer: the gateway's service account, in each trust domain of the mesh."""
     endpoints: Callable[[], Sequence[Endpoint]]
     """Where its agents are now; asked at each order."""
     context: Callable[[], ssl.SSLContext]
@@ -101,5 +101,5 @@ class ProbeClient:
 
     def _check(self, tls: Tls) -> None:
         identity = peer_identity(tls.session)
-        if identity != self._gateway.identity:
-            raise AgentError(f"it is {identity}, expected {self._gateway.identity}")
+        if identity not in self._gateway.identities:
+            raise AgentError(f"it is {identity}, expected {' or '.join(map(str, self._gateway.identities))}")

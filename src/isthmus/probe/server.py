@@ -5,7 +5,7 @@ Small on purpose: one order a connection, everything bounded, and as many under 
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -56,7 +56,7 @@ async def serve_agent(
     *,
     host: str,
     port: int,
-    admitted: SpiffeId,
+    admitted: Collection[SpiffeId],
     order_timeout_s: float = ORDER_TIMEOUT_S,
 ) -> AsyncIterator[int]:
     """Serve within the block, to ``admitted`` only; gives the port. ``order_timeout_s`` is for an order to arrive.
@@ -73,7 +73,7 @@ async def serve_agent(
 
 
 class _Agent:
-    def __init__(self, orders: Orders, admitted: SpiffeId, order_timeout_s: float) -> None:
+    def __init__(self, orders: Orders, admitted: Collection[SpiffeId], order_timeout_s: float) -> None:
         async def probe(body: bytes) -> msgspec.Struct:
             return await orders.probe(parse_order(body, ProbeOrder))
 
@@ -106,9 +106,10 @@ class _Agent:
             if self._news.is_new("no identity", str(error)):
                 log.warning("caller of the agent refused", reason=str(error))
             return False
-        if identity != self._admitted and self._news.is_new(str(identity), "refused"):
-            log.warning("caller of the agent refused", caller=str(identity), expected=str(self._admitted))
-        return identity == self._admitted
+        is_admitted = identity in self._admitted
+        if not is_admitted and self._news.is_new(str(identity), "refused"):
+            log.warning("caller of the agent refused", caller=str(identity), expected=list(map(str, self._admitted)))
+        return is_admitted
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
