@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,11 +65,11 @@ class Proxy:
 
     def connected(self, client: str) -> None: ...
 
-    def disconnected(self, client: str) -> None: ...
+    def disconnected(self, client: str, stream: Hashable) -> None: ...
 
-    def accepted(self, client: str, type_url: str) -> None: ...
+    def accepted(self, client: str, stream: Hashable, type_url: str) -> None: ...
 
-    def rejected(self, client: str, rejection: Rejection) -> None:
+    def rejected(self, client: str, stream: Hashable, rejection: Rejection) -> None:
         self.rejections.append(rejection)
 
     def name_of(self, identities: Sequence[str]) -> str:
@@ -115,11 +115,11 @@ class _Local:
 
     def connected(self, client: str) -> None: ...
 
-    def disconnected(self, client: str) -> None: ...
+    def disconnected(self, client: str, stream: Hashable) -> None: ...
 
-    def accepted(self, client: str, type_url: str) -> None: ...
+    def accepted(self, client: str, stream: Hashable, type_url: str) -> None: ...
 
-    def rejected(self, client: str, rejection: Rejection) -> None:
+    def rejected(self, client: str, stream: Hashable, rejection: Rejection) -> None:
         raise AssertionError(rejection)
 
 

@@ -8,7 +8,7 @@ import signal
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,11 @@ class Pilot:
 
     def connected(self, client: str) -> None: ...
 
-    def disconnected(self, client: str) -> None: ...
+    def disconnected(self, client: str, stream: Hashable) -> None: ...
 
-    def accepted(self, client: str, type_url: str) -> None: ...
+    def accepted(self, client: str, stream: Hashable, type_url: str) -> None: ...
 
-    def rejected(self, client: str, rejection: Rejection) -> None:
+    def rejected(self, client: str, stream: Hashable, rejection: Rejection) -> None:
         raise AssertionError(rejection)
 
     @contextlib.asynccontextmanager

@@ -31,6 +31,7 @@ from isthmus.federation.plan import Endpoint, ExportTarget, ImportedPort
 from isthmus.federation.selection import QualifiedName
 from isthmus.identity import SpiffeId, TrustDomain
 from isthmus.pilot.gateways import Gateways
+from isthmus.xds import Rejection
 
 MESH = Mesh("green-mesh", "green-mesh-system", plans.bundle("green"))
 HOST = "istiod-green-mesh.green-mesh-system.svc.cluster.local"
@@ -235,7 +236,7 @@ def test_tables_of_pods_that_are_gone_are_forgotten() -> None:
         name, table = gateways.admit([identity("out")], {"POD_IP": f"127.0.0.{number}"})
         gateways.connected(name)
         EnvoyClient(table).leave()
-        gateways.disconnected(name)
+        gateways.disconnected(name, number)
     assert list(gateways._pods["out"].tables()) == []
 
 
@@ -245,9 +246,29 @@ def test_a_table_is_kept_while_one_of_two_streams_stands() -> None:
     name, table = gateways.admit([identity("in")], {"POD_IP": "127.0.0.1"})
     first, second = EnvoyClient(table), EnvoyClient(gateways.admit([identity("in")], {"POD_IP": "127.0.0.1"})[1])
     first.leave()
-    gateways.disconnected(name)
+    gateways.disconnected(name, first)
     gateways.plan([peer("red")])
     assert set(second.synced()[message.LISTENER]) == {"discovery", "services"}
+
+
+def test_a_pod_that_rejects_is_told_of_whatever_others_do() -> None:
+    """Of two pods of a gateway one rejects its configuration: it is told until that one takes it, or goes."""
+    gateways, told = World().gateways(), list[str]()
+    gateways.subscribe(told.append)
+    for address in ("127.0.0.1", "127.0.0.2"):
+        name, _ = gateways.admit([identity("out")], {"POD_IP": address})
+        gateways.connected(name)
+    gateways.rejected("out", 1, Rejection(message.CLUSTER, ("a",), "no such field"))
+    gateways.rejected("out", 2, Rejection(message.LISTENER, ("b",), "no such address"))
+    gateways.accepted("out", 2, message.CLUSTER)
+    gateways.accepted("out", 2, message.LISTENER)
+    assert (gateways.rejection("out"), gateways.rejection("in")) == ("no such field", "")
+    gateways.accepted("out", 1, message.CLUSTER)
+    assert gateways.rejection("out") == ""
+    gateways.rejected("out", 2, Rejection(message.CLUSTER, ("a",), "no such field"))
+    gateways.disconnected("out", 2)
+    assert gateways.rejection("out") == ""
+    assert told == ["out"] * 8
 
 
 @pytest.mark.parametrize(
@@ -373,7 +394,7 @@ class Incremental(RuleBasedStateMachine):
         """A pod goes."""
         self.connected.remove(pod)
         pod[2].leave()
-        self.gateways.disconnected(pod[0])
+        self.gateways.disconnected(pod[0], pod[2])
 
     @rule(
         mesh=MESHES,

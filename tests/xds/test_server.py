@@ -148,6 +148,24 @@ async def test_nack_is_reported_and_the_next_version_sent(server: Server) -> Non
         assert server.clients.rejections[1].reason == "no reason given"
 
 
+async def test_a_nack_is_told_of_its_stream(server: Server) -> None:
+    """What one pod of a client takes says nothing of another; a stream that ends has taken and refused its last."""
+    table = server.clients.table(EGRESS)
+    async with server.stream(EGRESS) as taking:
+        async with server.stream(EGRESS) as refusing:
+            for stream in (refusing, taking):
+                await stream.request()
+                await stream.ack(await stream.expect({}))
+            table.put(CLUSTER, resource("a"))
+            await refusing.nack(await refusing.expect({"a": "1"}), "no such filter")
+            await until(lambda: len(server.clients.unsettled) == 1)
+            await taking.ack(await taking.expect({"a": "1"}))
+            await taking.expect_nothing()
+            assert len(server.clients.unsettled) == 1
+        await until(lambda: server.clients.unsettled == set())
+        await taking.expect_nothing()
+
+
 async def test_all_streams_of_a_client_are_told(server: Server) -> None:
     """Two pods of one gateway that listen on one address are both up to date; one that leaves is no longer told."""
     table = server.clients.table(EGRESS)

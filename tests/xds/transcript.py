@@ -1,6 +1,6 @@
 """The other end of an incremental stream as a transcript: request, expect, expect_nothing, ack, nack; over real TLS."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,6 +35,8 @@ class Admitted:
     streams: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
+    unsettled: set[Hashable] = field(default_factory=set)
+    """Streams on which the last answer of the client was a NACK."""
 
     def admit(self, identities: Sequence[str], metadata: Mapping[str, str]) -> tuple[str, ResourceTable]:
         """Admit whoever has a table."""
@@ -48,16 +50,20 @@ class Admitted:
         """Remember it."""
         self.streams.append(client)
 
-    def disconnected(self, client: str) -> None:
+    def disconnected(self, client: str, stream: Hashable) -> None:
         """Remember it."""
         self.streams.remove(client)
         self.ended.append(client)
+        self.unsettled.discard(stream)
 
-    def accepted(self, client: str, type_url: str) -> None: ...
+    def accepted(self, client: str, stream: Hashable, type_url: str) -> None:
+        """Remember it."""
+        self.unsettled.discard(stream)
 
-    def rejected(self, client: str, rejection: Rejection) -> None:
+    def rejected(self, client: str, stream: Hashable, rejection: Rejection) -> None:
         """Remember it."""
         self.rejections.append(rejection)
+        self.unsettled.add(stream)
 
     def table(self, identity: SpiffeId) -> ResourceTable:
         """The table of a client, which is admitted from now on."""

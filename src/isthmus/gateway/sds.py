@@ -3,7 +3,7 @@
 Who may read the socket is decided by the directory's mode alone: only this user reaches it.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -52,12 +52,12 @@ class LocalSecrets:
     def connected(self, client: str) -> None:
         """Not worth a line: one stream for each secret and use."""
 
-    def disconnected(self, client: str) -> None:
+    def disconnected(self, client: str, stream: Hashable) -> None:
         """Likewise."""
 
-    def accepted(self, client: str, type_url: str) -> None:
+    def accepted(self, client: str, stream: Hashable, type_url: str) -> None:
         """Nothing is to be noted."""
 
-    def rejected(self, client: str, rejection: Rejection) -> None:
+    def rejected(self, client: str, stream: Hashable, rejection: Rejection) -> None:
         """Envoy keeps the secret that it had."""
         log.info("secret refused", client=client, secrets=rejection.names, reason=rejection.reason)

@@ -7,7 +7,7 @@ it says of itself only the address to listen on is used, and whether it faces pe
 import ipaddress
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import cast
 
 import structlog
@@ -43,7 +43,8 @@ class Gateways:
         self._access_log = AccessLogFile()
         self._left_at: dict[str, float] = {}
         self._facing_peers: set[str] = set()
-        self._rejections: dict[str, dict[str, str]] = {}
+        self._rejections: dict[tuple[str, Hashable], dict[str, str]] = {}
+        """By gateway and stream, which is one of its pods: the reasons by type."""
         self._subscribers: list[Callable[[str], None]] = []
 
     def plan(self, peers: Sequence[PeerConfig]) -> None:
@@ -123,8 +124,14 @@ class Gateways:
         return self._left_at.get(name, 0.0)
 
     def rejection(self, name: str) -> str:
-        """Why a gateway keeps an older configuration than the last; empty if it does not."""
-        return next(iter(self._rejections.get(name, {}).values()), "")
+        """Why a pod of a gateway keeps an older configuration than the last; empty if none does."""
+        found = (
+            reason
+            for (gateway, _), by_type in self._rejections.items()
+            if gateway == name
+            for reason in by_type.values()
+        )
+        return next(found, "")
 
     def faces_peers(self, name: str) -> bool:
         """Whether peers call this gateway."""
@@ -136,18 +143,18 @@ class Gateways:
         log.info("gateway connected", gateway=client, peer=self._served_by(client), streams=self._streams[client])
         self._tell(client)
 
-    def disconnected(self, client: str) -> None:
+    def disconnected(self, client: str, stream: Hashable) -> None:
         """A gateway pod has gone."""
         self._pods[client].forget_unused()
         self._streams[client] -= 1
         log.info("gateway disconnected", gateway=client, peer=self._served_by(client), streams=self._streams[client])
+        self._rejections.pop((client, stream), None)
         if not self._streams[client]:
-            self._rejections.pop(client, None)
             self._left_at[client] = time.monotonic()
         self._tell(client)
 
-    def rejected(self, client: str, rejection: Rejection) -> None:
-        """A gateway keeps its last good configuration because the new one cannot be used."""
+    def rejected(self, client: str, stream: Hashable, rejection: Rejection) -> None:
+        """A gateway pod keeps its last good configuration because the new one cannot be used."""
         log.error(
             "gateway rejected configuration",
             gateway=client,
@@ -155,12 +162,12 @@ class Gateways:
             names=rejection.names[:5],
             reason=rejection.reason,
         )
-        self._rejections.setdefault(client, {})[rejection.type_url] = rejection.reason
+        self._rejections.setdefault((client, stream), {})[rejection.type_url] = rejection.reason
         self._tell(client)
 
-    def accepted(self, client: str, type_url: str) -> None:
-        """A gateway has taken what it was sent last of a type."""
-        if self._rejections.get(client, {}).pop(type_url, None) is not None:
+    def accepted(self, client: str, stream: Hashable, type_url: str) -> None:
+        """A gateway pod has taken what it was sent last of a type."""
+        if self._rejections.get((client, stream), {}).pop(type_url, None) is not None:
             self._tell(client)
 
     def _tell(self, name: str) -> None:

@@ -5,7 +5,7 @@ never from what the node says of itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -40,14 +40,14 @@ class Clients(Protocol):
     def connected(self, client: str) -> None:
         """A stream of this client has begun."""
 
-    def disconnected(self, client: str) -> None:
-        """A stream of this client has ended, and listens to its table no longer."""
+    def disconnected(self, client: str, stream: Hashable) -> None:
+        """A stream of this client has ended, and listens to its table no longer; ``stream`` tells it from others."""
 
-    def rejected(self, client: str, rejection: Rejection) -> None:
-        """The client refused resources and keeps what it had."""
+    def rejected(self, client: str, stream: Hashable, rejection: Rejection) -> None:
+        """The client refused resources on this stream, and keeps what it had."""
 
-    def accepted(self, client: str, type_url: str) -> None:
-        """The client has taken what it was sent last of this type."""
+    def accepted(self, client: str, stream: Hashable, type_url: str) -> None:
+        """The client has taken what it was sent last of this type on this stream."""
 
 
 class _StreamEndedError(Exception):
@@ -87,17 +87,17 @@ class DeltaService:
                 log.info("xds client refused", reason=str(error))
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         self._news.settled(identities)
+        clock = PushClock(client, self._pushes)
+        session = _Session(client, table, self._clients, clock, order=self._order)
         self._clients.connected(client)
         try:
-            clock = PushClock(client, self._pushes)
-            session = _Session(client, table, self._clients, clock, order=self._order)
             await session.run(first, requests, context)
         except* _StreamEndedError:
             pass
         except* SubscriptionLimitError as group:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(group.exceptions[0]))
         finally:
-            self._clients.disconnected(client)
+            self._clients.disconnected(client, session)
 
 
 class _Session:
@@ -139,9 +139,9 @@ class _Session:
         self._clock.received(request, _now())
         rejection = self._stream.receive(request)
         if rejection is not None:
-            self._clients.rejected(self._client, rejection)
+            self._clients.rejected(self._client, self, rejection)
         elif request.nonce:
-            self._clients.accepted(self._client, request.type_url)
+            self._clients.accepted(self._client, self, request.type_url)
         self._wake()
 
     def _wake(self) -> None:
