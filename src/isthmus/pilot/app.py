@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-from lightkube.resources.core_v1 import Node, Pod, Service
+from lightkube.resources.core_v1 import Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.api.logs import LogSettings
@@ -26,7 +26,7 @@ from isthmus.logs import Levels
 from isthmus.pilot import settings as ports
 from isthmus.pilot.callers import Callers
 from isthmus.pilot.checks import Checks, Tools
-from isthmus.pilot.cluster import Cluster, place_of, service_of
+from isthmus.pilot.cluster import Cluster, service_of
 from isthmus.pilot.enrolment import Enrolments
 from isthmus.pilot.events import Events
 from isthmus.pilot.exporting import Exporting
@@ -145,7 +145,7 @@ class ControlPlane:
             tasks.create_task(self._cluster.run(), name="follow the cluster")
             await self._cluster.wait_synced()
             self._cluster.config_maps.subscribe(self._mesh_settings.config_map_changed)
-            self._cluster.nodes.subscribe(self._node_changed)
+            self._cluster.subscribe_places(self._exporting.places_changed)
             self._cluster.namespaces.subscribe(self._exporting.namespace_changed)
             self._cluster.member_rolls.subscribe(self._exporting.member_roll_changed)
             self._cluster.services.subscribe(self._exporting.service_changed)
@@ -255,11 +255,6 @@ class ControlPlane:
     def _pod_changed(self, change: Change[Pod]) -> None:
         if change.new is None:
             self._status.pods_changed()
-
-    def _node_changed(self, change: Change[Node]) -> None:
-        """Where a node is may tell where pods are; a zone whose last node goes keeps its region."""
-        if change.new is not None and place_of(change.new) != (place_of(change.old) if change.old else None):
-            self._exporting.places_changed()
 
     def _service_changed(self, change: Change[Service]) -> None:
         self._endpoints_changed(QualifiedName(change.key.namespace, change.key.name))

@@ -4,7 +4,7 @@ Stores only; what is made of a change is decided by those who subscribe.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lightkube.models.meta_v1 import ObjectMeta
@@ -44,6 +44,7 @@ class Cluster:
         self.nodes: Store[Node] = Store()
         self._regions: Mapping[str, str] = {}
         """By zone, as the labels of nodes have it."""
+        self._places_subscribers: list[Callable[[], None]] = []
         self.nodes.subscribe(self._node_changed)
         self._slices_by_service: Index[QualifiedName, EndpointSlice] = Index(self.slices, service_of)
         self.stores: Final[Mapping[str, Store[Any]]] = {
@@ -99,11 +100,17 @@ class Cluster:
         """Where the pods behind a Service are; None while that is unknown, or in several regions."""
         return locality(self._slices_by_service.get(service), self._regions)
 
+    def subscribe_places(self, subscriber: Callable[[], None]) -> None:
+        """Call ``subscriber`` whenever a zone is known to be of a region, or of another than before."""
+        self._places_subscribers.append(subscriber)
+
     def _node_changed(self, change: Change[Node]) -> None:
         """Know the region of each zone; a zone of which there is no node any more keeps its own."""
-        zone, region = place_of(change.new) if change.new is not None else ("", "")
+        zone, region = _place_of(change.new) if change.new is not None else ("", "")
         if zone and region and self._regions.get(zone) != region:
             self._regions = {**self._regions, zone: region}
+            for subscriber in self._places_subscribers:
+                subscriber()
 
     def pod_addresses(self, service: str) -> list[str]:
         """The addresses of the ready pods behind a Service of the control plane's namespace."""
@@ -136,7 +143,7 @@ class Cluster:
         return {key.name for key in self.pods.keys()}  # noqa: SIM118  (a view)
 
 
-def place_of(node: Node) -> tuple[str, str]:
+def _place_of(node: Node) -> tuple[str, str]:
     """The zone of a node and its region, as far as its labels tell them."""
     labels = (node.metadata.labels if node.metadata else None) or {}
     return labels.get(ZONE, ""), labels.get(REGION, "")
