@@ -27,6 +27,7 @@ from isthmus.discovery import Caller, DiscoveryServer, ExportFeed, discovery_app
 from isthmus.federation.messages import ServiceMessage, ServicePort
 from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain, X509Svid
 from isthmus.kube import Client
+from isthmus.logs import Levels
 from isthmus.mutual_tls import client_context, server_context
 from isthmus.pilot.app import run
 from isthmus.pilot.settings import DISCOVERY_PORT, MONITORING_PORT, Settings
@@ -226,11 +227,17 @@ class Red:
 
     @asynccontextmanager
     async def control_plane(
-        self, pod: str = "istiod-red-mesh-0", ip: str = POD_IP, *, told: Settings | None = None
+        self,
+        pod: str = "istiod-red-mesh-0",
+        ip: str = POD_IP,
+        *,
+        told: Settings | None = None,
+        levels: Levels | None = None,
     ) -> AsyncIterator[None]:
         """The control plane, for the block, from the moment when it is ready; ``told`` replaces what it is told."""
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(run(told or settings(pod, ip), kubeconfig=self.lab.kubeconfig))
+            running = run(told or settings(pod, ip), kubeconfig=self.lab.kubeconfig, levels=levels)
+            task = tasks.create_task(running)
             try:
                 await until(lambda: _is_ready(ip))
                 yield

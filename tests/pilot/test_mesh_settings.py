@@ -13,6 +13,7 @@ from tests.pilot.test_control_plane import INGRESS, gateway
 from tests.waiting import until
 
 from isthmus.envoy.message import LISTENER
+from isthmus.logs import LEVELS, Levels
 from isthmus.pilot.mesh_settings import parse_settings
 
 
@@ -51,17 +52,17 @@ async def test_the_access_log_changes_under_a_gateway(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_log_levels_change_under_way(tmp_path: Path) -> None:
-    """A component that is set to errors is silent from then on, the others go on."""
-    async with red_cluster(tmp_path) as red, red.control_plane():
-        levels = {"kube": "error", "nonsense": "info"}
+    """A component that is set to errors writes nothing less from then on, the others go on; what is none is told."""
+    levels = Levels()
+    async with red_cluster(tmp_path) as red, red.control_plane(levels=levels):
+        by_component = {"kube": "error", "nonsense": "info"}
         with structlog.testing.capture_logs() as told:
-            await red.apply(settings(general={"logging": {"componentLevels": levels}}))
-            await until(lambda: _is_told(told, "log levels set"))
+            await red.apply(settings(general={"logging": {"componentLevels": by_component}}))
+            await until(lambda: levels.least("kube") == LEVELS["error"])
+        assert levels.least("pilot") == LEVELS["info"]
         assert [each["components"] for each in told if "components" in each] == [("nonsense",)]
-
-
-async def _is_told(told: list[Any], event: str) -> bool:
-    return any(each["event"] == event for each in told)
+        await red.kubectl("delete", "configmap", "istiod-red-mesh")
+        await until(lambda: levels.least("kube") == LEVELS["info"])
 
 
 @pytest.mark.parametrize(
