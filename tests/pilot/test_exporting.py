@@ -206,3 +206,5 @@ def test_services_of_selected_namespaces_are_exported() -> None:
     assert world.exports("green-mesh") == ["ratings"]
     namespaces.remove(ObjectKey("", "bookinfo"))
     assert world.exports("green-mesh") == []
+    namespaces.remove(ObjectKey("", "shop"))
+    assert world.exporting._labels == {}

@@ -106,6 +106,8 @@ async def test_what_someone_else_writes_is_heard(tmp_path: Path) -> None:
         assert stands(standing, **body)
         await lab.kubectl("delete", "importedserviceset", "green-mesh")
         await until(lambda: standing.of(KEY) is None)
+        assert not standing._known
+        assert not standing._rendered
 
 
 @pytest.mark.slow
@@ -156,6 +158,30 @@ class _Overtaken(Client):
             self._store.put(msgspec.json.decode(theirs, type=FollowedImports))
         self._others = []
         return answer
+
+
+async def test_what_is_created_anew_while_writing_is_known() -> None:
+    """The API server says that the resource is gone, and the next one of its name was heard of before: it stands."""
+    store: Store[FollowedImports] = Store()
+
+    def resource(version: str) -> FollowedImports:
+        metadata = {**SET["metadata"], "resourceVersion": version}  # type: ignore[dict-item]
+        return msgspec.convert({**SET, "metadata": metadata}, FollowedImports)
+
+    async def gone(request: httpx2.Request) -> httpx2.Response:
+        if b'"resourceVersion":"1"' in request.content:
+            store.remove(ObjectKey("default", "green-mesh"))
+            store.put(resource("3"))
+        return httpx2.Response(404, json={"kind": "Status", "code": 404, "message": "not found"})
+
+    async with httpx2.AsyncClient(base_url="http://api", transport=httpx2.MockTransport(gone)) as streams:
+        standing = Standing(Client(None, streams, field_manager="test"), namespace="default")  # type: ignore[arg-type]
+        standing.follow(FollowedImports, store, lambda _: None)
+        store.put(resource("1"))
+        for is_known in (True, False):
+            with pytest.raises(NotFound):
+                await standing.write(KEY, {"importedServices": listing("a")})
+            assert (standing.of(KEY) is not None) == is_known
 
 
 async def _spelling_otherwise(request: httpx2.Request) -> httpx2.Response:

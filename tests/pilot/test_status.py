@@ -250,6 +250,18 @@ async def test_entries_of_pods_that_are_gone_are_removed(tmp_path: Path) -> None
         await until(is_tidy)
 
 
+async def test_nothing_is_kept_of_resources_that_are_gone(tmp_path: Path) -> None:
+    """Names that come and go leave nothing behind, whether or not something of them was being written."""
+    async with peer_resource(tmp_path) as (lab, client), replica(client, "istiod-0", "istiod-0") as pod:
+        peer = await client.api.get(ServiceMeshPeer, "green-mesh", namespace="default")
+        pod.writer.looked_at("green-mesh", peer)
+        pod.link.watch_connected()
+        await until(lambda: pod.writer.writes["ServiceMeshPeer"])
+        await lab.kubectl("delete", "servicemeshpeer", "green-mesh")
+        pod.writer.peer_changed("green-mesh")
+        await until(lambda: not pod.writer._generations and not pod.writer._pace)
+
+
 async def test_a_resource_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     """The status of a peer that was deleted a moment ago is nobody's; created again, it is told."""
     async with peer_resource(tmp_path) as (lab, client), replica(client, "istiod-0", "istiod-0") as pod:

@@ -123,7 +123,10 @@ class Exporting:
         if labels == self._labels.get(namespace, {}):
             return
         with self._looking_again([name for name in self._services if name.namespace == namespace]):
-            self._labels[namespace] = labels
+            if labels:
+                self._labels[namespace] = labels
+            else:
+                del self._labels[namespace]
 
     @contextmanager
     def _looking_again(self, names: Sequence[QualifiedName]) -> Iterator[None]:

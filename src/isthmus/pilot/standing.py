@@ -45,8 +45,8 @@ class Standing:
         self._client = client
         self._namespace = namespace
         self._known: dict[Key, Resource] = {}
-        self._rendered: dict[tuple[Key, str], tuple[str, str]] = {}
-        """By list: the digest of what the API server last made of it, and of what we had written."""
+        self._rendered: dict[Key, dict[str, tuple[str, str]]] = {}
+        """By resource and list: the digest of what the API server last made of it, and of what we had written."""
 
     def follow(self, kind: Kind, store: Store[Any], changed: Callable[[Key], None]) -> None:
         """Know what is in the store; ``changed`` hears of what someone else has made of a resource."""
@@ -54,7 +54,7 @@ class Standing:
         def hear(change: Change[Any]) -> None:
             key = (kind, change.key.name)
             if change.new is None:
-                self._known.pop(key, None)
+                self._forget(key)
             elif _version(change.new) != _version(self._known.get(key)):
                 self._known[key] = change.new
                 changed(key)
@@ -72,7 +72,7 @@ class Standing:
             stored = present.stored.get(field)
             if isinstance(wanted, Listing):
                 digest = _text(wanted.digest)
-                if stored != digest and self._rendered.get((key, field)) != (stored, digest):
+                if stored != digest and self._rendered.get(key, {}).get(field) != (stored, digest):
                     return False
             elif stored != wanted:
                 return False
@@ -82,7 +82,7 @@ class Standing:
         """Write these fields of the status.
 
         Raises:
-            NotFound: there is no such resource any more.
+            NotFound: there is no such resource any more, or it is another one of that name.
             Conflict: it is another than is known here; what it is will be heard of.
             KubeError: the API server cannot be reached, or refuses it.
         """
@@ -93,15 +93,21 @@ class Standing:
         try:
             answer = await self._client.merge(path, _patch(before, body), doing=doing)
         except NotFound:
-            self._known.pop(key, None)
+            if self._known.get(key) is before:
+                self._forget(key)
             raise
         with translated(doing):
             after = msgspec.json.decode(answer, type=kind)
         # What was heard of meanwhile may be newer than the answer; if it is older, more will be heard.
         if self._known.get(key) is before:
             self._known[key] = after
-        rendered = _present(after).stored
-        self._rendered.update({(key, field): (str(rendered.get(field)), digest) for field, digest in written.items()})
+        if key in self._known:
+            rendered = _present(after).stored
+            self._rendered[key] = {field: (str(rendered.get(field)), digest) for field, digest in written.items()}
+
+    def _forget(self, key: Key) -> None:
+        self._known.pop(key, None)
+        self._rendered.pop(key, None)
 
 
 def _patch(before: Resource | None, body: Body) -> bytes:

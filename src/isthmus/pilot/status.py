@@ -158,27 +158,35 @@ class StatusWriter:
                 self._queue.add(key)
 
     async def _write(self, key: Key) -> timedelta | None:
+        present = self._standing.of(key)
+        if present is None:
+            self._forget(key)
+            return None
         pace = self._pace.setdefault(key, Pace())
         wait_s = pace.wait_s(asyncio.get_running_loop().time())
         if wait_s > 0:
             return timedelta(seconds=wait_s)
         try:
-            services = await self._bring(key, pace)
+            services = await self._bring(key, present, pace)
         except NotFound:
-            self._pace.pop(key, None)
+            self._queue.add(key)  # it is gone, or another one of its name
         else:
             pace.looked(asyncio.get_running_loop().time(), services=services)
         return None
 
-    async def _bring(self, key: Key, pace: Pace) -> int:
+    def _forget(self, key: Key) -> None:
+        """There is no such resource any more."""
+        self._pace.pop(key, None)
+        self._generations.pop(key, None)
+
+    async def _bring(self, key: Key, present: Present, pace: Pace) -> int:
         """Bring a status up to what it should be; return how many services it lists.
 
         A write of someone else in between makes the API server refuse ours, and the queue tries again.
         """
         kind, name = key
-        present = self._standing.of(key)
-        body = self._bodies[kind](name, present) if present is not None else None
-        if present is None or body is None:
+        body = self._bodies[kind](name, present)
+        if body is None:
             return 0
         if not self._standing.is_so(key, present, body):
             await self._standing.write(key, body)
