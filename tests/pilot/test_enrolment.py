@@ -45,7 +45,7 @@ class Invited:
             egress="egress-green-mesh",
             key=KEY.hex(),
         )
-        await self.red.apply(_secret(name, msgspec.json.encode(invitation)))
+        await self.red.apply(secret(name, msgspec.json.encode(invitation)))
 
     def message(self, phase: Phase, nonce: str = "a" * 32) -> bytes:
         """What green says."""
@@ -85,8 +85,9 @@ class Invited:
         return json.dumps([each for each in listed if each["kind"] != "ServiceMeshControlPlane"], sort_keys=True)
 
 
-def _secret(name: str, content: bytes) -> str:
-    metadata = {"name": name, "namespace": NAMESPACE, "labels": {"isthmus.io/invitation": "green-mesh"}}
+def secret(name: str, content: bytes, *, namespace: str = NAMESPACE) -> str:
+    """The Secret of an invitation, as YAML."""
+    metadata = {"name": name, "namespace": namespace, "labels": {"isthmus.io/invitation": "green-mesh"}}
     data = {"invitation.json": base64.b64encode(content).decode()}
     return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
 
@@ -131,7 +132,7 @@ async def test_who_is_not_welcome_changes_nothing(tmp_path: Path) -> None:
     Nor do Secrets with the label and something else in them invite anybody.
     """
     async with invited(tmp_path) as green:
-        await green.red.apply(_secret("invitation-nonsense", b"{}"), _secret("invitation-nothing", b""))
+        await green.red.apply(secret("invitation-nonsense", b"{}"), secret("invitation-nothing", b""))
         before, body = await green.everything(), green.message("enrol")
         assert await green.ask(body, proof="") == "NotProven"
         assert await green.ask(body, proof=prove(bytes(32), green.id, body)) == "NotProven"

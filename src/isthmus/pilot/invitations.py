@@ -53,7 +53,7 @@ class Invitations:
         self._now = now
         self._kept: dict[ObjectKey, Kept] = {}
         self._woken = asyncio.Event()
-        self._news: News[str] = News()
+        self._news: News[ObjectKey] = News()
 
     def follow(self) -> None:
         """Take in what the store holds, and each change from now on."""
@@ -67,33 +67,35 @@ class Invitations:
         """Remove each invitation some time after it has expired, until cancelled."""
         while True:
             self._woken.clear()
-            try:
-                delay_s = await self._remove_expired()
-            except KubeError as error:
-                if self._news.is_new("expired", str(error)):
-                    log.warning("expired invitation not removed, trying on", cause=str(error))
-                delay_s = RETRY_S
+            delay_s = await self._remove_expired()
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self._woken.wait()
 
     async def _remove_expired(self) -> float | None:
         """Remove what is over; how long to wait for the next, None if there is none."""
-        now = self._now()
+        now, least_s = self._now(), 1.0
         for key, kept in list(self._kept.items()):
-            if now > _removal_time(kept.invitation):
-                await self._remove(key, kept.invitation.peer)
+            if now > _removal_time(kept.invitation) and not await self._remove(key, kept.invitation.peer):
+                least_s = RETRY_S
         left = [_removal_time(kept.invitation) for kept in self._kept.values()]
-        return max(1.0, (min(left) - now).total_seconds()) if left else None
+        return max(least_s, (min(left) - now).total_seconds()) if left else None
 
-    async def _remove(self, key: ObjectKey, peer: str) -> None:
+    async def _remove(self, key: ObjectKey, peer: str) -> bool:
+        """Whether the Secret is gone; that it is not is told, once for each reason."""
         # The name of each Secret is used once: this is never a newer invitation of the same mesh.
         try:
             with translated(f"delete Secret {key}"):
                 await self._client.api.delete(Secret, key.name, namespace=key.namespace)
+            log.info("invitation expired", peer=peer)
         except NotFound:
-            return
-        log.info("invitation expired", peer=peer)
+            pass  # another replica was first
+        except KubeError as error:
+            if self._news.is_new(key, str(error)):
+                log.warning("expired invitation not removed, trying on", peer=peer, cause=str(error))
+            return False
+        self._news.settled(key)
+        return True
 
     def _follow(self, change: Change[Secret]) -> None:
         before = self._ingresses()
