@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 from tests.pilot.red import EGRESS_IP, IMPORT_ALL, Red, peer, red_cluster, service
 from tests.waiting import until
 
@@ -55,6 +57,18 @@ async def test_a_question_gets_its_answer(tmp_path: Path) -> None:
         await ask(red, "second")
         assert (await answer(red, "second"))["time"] >= check["time"]
         assert (await red.status())["discoveryStatus"]["active"]
+
+
+async def test_lines_of_the_log_name_the_peer(tmp_path: Path) -> None:
+    """What a check and an inquiry log is about a peer, as everything that is."""
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        async with red_cluster(tmp_path) as red, red.control_plane(), red.green_reachable():
+            await red.apply(red.green_root, peer())
+            await ask(red, "first")
+            await answer(red, "first")
+            await until(lambda: {"checks", "inquiry"} <= {line.get("queue") for line in lines})
+    of_peers = [line for line in lines if line.get("queue") in {"checks", "inquiry"}]
+    assert [(line.get("peer"), line.get("key")) for line in of_peers] == [("green-mesh", None)] * len(of_peers)
 
 
 async def test_a_resource_that_cannot_be_used_is_checked_too(tmp_path: Path) -> None:

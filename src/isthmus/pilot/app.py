@@ -118,7 +118,6 @@ class ControlPlane:
         self._status = StatusWriter(client, self._cluster, sources)
         probes = Probes(self._mesh, self._cluster, self._tls, pod_ip=settings.pod_ip)
         self._inquiry = Inquiry(
-            self._mesh,
             self._links,
             self._leadership,
             facts=facts,

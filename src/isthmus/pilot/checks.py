@@ -47,7 +47,9 @@ VIEW_TIMEOUT_S: Final = 4.0
 REQUEST_TIMEOUT_S: Final = 12.0
 """Longer than a connection on which nothing comes must stay open to count (``probe.prober.OPEN_FOR_S``)."""
 CATCH_UP_S: Final = 2.0
-"""So long a link whose way is open, and a list that just changed, are waited for."""
+"""So long a link whose way is open is waited for."""
+SETTLE_S: Final = 0.5
+"""After which the peer is asked once more, if its lists and ours differ: what has just changed is on its way."""
 _NONCE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HTTP: Final = ("HTTP", "GRPC", "HTTP2")
 """Protocols that answer at once, the best to try first; of others one only sees after seconds that they stay open."""
@@ -72,7 +74,7 @@ class Checks:
         self._leadership = leadership
         self._pod = pod
         self._answered: dict[str, str] = {}
-        self.queue: WorkQueue[str] = WorkQueue("checks")
+        self.queue: WorkQueue[str] = WorkQueue("checks", facts=lambda peer: {"peer": peer})
         leadership.subscribe(self._lead_changed)
 
     async def run(self) -> NoReturn:
@@ -134,7 +136,7 @@ class Checks:
         probe, why_not_probed = way.result()
         seen, why_no_view = view.result()
         if seen is not None and not _agree(seen, link):
-            await asyncio.sleep(CATCH_UP_S / 4)  # what has just changed is on its way
+            await asyncio.sleep(SETTLE_S)
             seen, why_no_view = await _view_of(link)
         return replace(
             self._known(peer, link),

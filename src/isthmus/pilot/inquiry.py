@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 import structlog
 
 from isthmus.federation.link_causes import Diagnosis, link_diagnosis
-from isthmus.federation.peer import Mesh, PeerConfig
+from isthmus.federation.peer import PeerConfig
 from isthmus.kube import WorkQueue
 from isthmus.pilot.facts import FactFinder
 from isthmus.pilot.leadership import Leadership
@@ -36,7 +36,6 @@ class Inquiry:
 
     def __init__(
         self,
-        mesh: Mesh,
         links: Mapping[str, Link],
         leadership: Leadership,
         *,
@@ -45,14 +44,13 @@ class Inquiry:
         changed: Callable[[str], None],
     ) -> None:
         """``links`` are the peers' links by name, live."""
-        self._mesh = mesh
         self._links = links
         self._leadership = leadership
         self._facts = facts
         self._probes = probes
         self._changed = changed
         self._stale = ""
-        self.queue: WorkQueue[str] = WorkQueue("inquiry")
+        self.queue: WorkQueue[str] = WorkQueue("inquiry", facts=_facts_of)
         leadership.subscribe(self._lead_changed)
 
     async def run(self) -> NoReturn:
@@ -148,3 +146,8 @@ class Inquiry:
             if found is not None:
                 log.warning("link is down", peer=link.peer, reason=found.reason, message=found.message)
         self._changed(link.peer)
+
+
+def _facts_of(key: str) -> dict[str, str]:
+    """What a line of the log says of a key."""
+    return {} if key == OWN_CLUSTER else {"peer": key}
