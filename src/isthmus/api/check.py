@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from isthmus.api.meta import Part
-
-Count = Annotated[int, Meta(ge=0, extra_json_schema={"format": "int64"})]
+from isthmus.api.meta import Count, Part
 
 
 class CheckStep(Part, frozen=True, kw_only=True):
