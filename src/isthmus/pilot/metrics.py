@@ -1,8 +1,9 @@
 """Metrics of the control plane for Prometheus: what ``GET /metrics`` on 15014 tells.
 
 Nothing is kept here but what only this page wants to know (xDS pushes): all else is read from the live parts when it is
-asked for, by the table in ``measured``. A scrape costs what there is of peers and gateways, whatever they share: no
-series stands for a single service. Source: Prometheus "Writing exporters" and "Metric and label naming".
+asked for, by the table in ``measured``. How many series there are depends on peers and gateways, whatever they share:
+none stands for a single service. Each import is looked at once in a scrape, to be counted by its state.
+Source: Prometheus "Writing exporters" and "Metric and label naming".
 """
 
 from collections.abc import Iterator
