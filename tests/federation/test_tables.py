@@ -105,6 +105,22 @@ def test_imports_follow_offers_and_rules() -> None:
     assert table.imports == {}
 
 
+def test_only_other_names_are_renames() -> None:
+    """A service whose ports change keeps its name; one that comes, goes or is called otherwise does not."""
+    table, message = ImportTable("green-mesh"), ServiceMessage(name="ratings", namespace="bookinfo", hostname="r")
+    seen: list[int] = []
+    for rules, offered in (
+        (import_rules({"name": "ratings"}), message),
+        (import_rules({}), msgspec.structs.replace(message, service_ports=(ServicePort("http", 80),))),
+        (import_rules({"alias": {"name": "stars"}}), message),
+        (import_rules({"alias": {"name": "stars"}}), None),
+    ):
+        table.configure(rules)
+        table.offer("r", offered)
+        seen.append(table.renames)
+    assert seen == [1, 1, 2, 3]
+
+
 def test_two_imports_of_one_local_name_clash() -> None:
     """A second import of a name is told of."""
     table = ImportTable("green-mesh")

@@ -36,6 +36,9 @@ class ImportTable:
         self.rules = ImportRules()
         self.imports: dict[str, Import] = {}
         """What is imported, by exported host name."""
+        self.renames = 0
+        """How often an import has got, changed or lost its name here: while this stays, :attr:`names` and who has them
+        do."""
         self._offered: dict[str, ServiceMessage] = {}
         self._holders: defaultdict[str, set[str]] = defaultdict(set)
         self._clashing: set[str] = set()
@@ -112,11 +115,19 @@ class ImportTable:
 
     def _replace(self, hostname: str, before: Import | None, after: Import | None) -> None:
         if before is not None:
-            self._leave(hostname, before.called)
             del self.imports[hostname]
         if after is not None:
             self.imports[hostname] = after
-            self._enter(hostname, after.called)
+        self._rename(hostname, before.called if before else None, after.called if after else None)
+
+    def _rename(self, hostname: str, before: ImportedName | None, after: ImportedName | None) -> None:
+        if before == after:
+            return
+        self.renames += 1
+        if before is not None:
+            self._leave(hostname, before)
+        if after is not None:
+            self._enter(hostname, after)
 
     def _enter(self, hostname: str, called: ImportedName) -> None:
         holders = self._holders[called.hostname]

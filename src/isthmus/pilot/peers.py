@@ -74,6 +74,8 @@ class Peers:
         self._problems: dict[str, tuple[str, ...]] = {}
         self._namesakes: dict[str, frozenset[str]] = {}
         """By peer, others whose imports have a name in common with its own."""
+        self._renames: dict[str, int] = {}
+        """By peer, how often names had changed when that was looked at."""
         self._tasks = asyncio.TaskGroup()
         self._unplanned: set[str] = set()
         self.planned = asyncio.Event()
@@ -298,8 +300,14 @@ class Peers:
 
     def _names_changed(self, peer: str) -> None:
         """Imports may have other names now: peers with which they share one, or did, are told of it."""
-        links, before = self._parts.links, self._namesakes.pop(peer, frozenset())
-        names = links[peer].imports.names if peer in links else ()
+        links, link = self._parts.links, self._parts.links.get(peer)
+        if link is None:
+            self._renames.pop(peer, None)
+        elif self._renames.get(peer) == link.imports.renames:
+            return
+        else:
+            self._renames[peer] = link.imports.renames
+        before, names = self._namesakes.pop(peer, frozenset()), link.imports.names if link is not None else ()
         now = frozenset(each for each in links if each != peer and not links[each].imports.names.isdisjoint(names))
         if now:
             self._namesakes[peer] = now
