@@ -28,6 +28,7 @@ status:
   - {localService: {name: a, namespace: b, hostname: a.b}, exportedName: a}
   - {localService: {}, exportedName: b}
 """
+COUNTS = "  exported: 9000\n  imported: 9001\n  offered: 9002\n"
 MESH = "metadata: {name: red-mesh, namespace: red-mesh-system}"
 UP = {
     "pod": "istiod-0",
@@ -37,7 +38,7 @@ UP = {
 DOWN = {"pod": "istiod-0", "watch": {"connected": False, "lastDisconnectStatus": "503 Service Unavailable"}}
 
 
-def lines(status: dict[str, Any] | None = None, *, sets: bool = False, peers: bool = True) -> tuple[LinkLine, ...]:
+def lines(status: dict[str, Any] | None = None, *, sets: str = "", peers: bool = True) -> tuple[LinkLine, ...]:
     """The lines of a cluster with one mesh and, if ``peers``, one peer."""
     peer = msgspec.convert({**yaml.safe_load(PEER), "status": status or {}}, ServiceMeshPeer)
     return link_lines(
@@ -45,10 +46,17 @@ def lines(status: dict[str, Any] | None = None, *, sets: bool = False, peers: bo
             context="red",
             meshes=[msgspec.convert(yaml.safe_load(MESH), ServiceMeshControlPlane)],
             peers=[peer] if peers else [],
-            exports=[msgspec.convert(yaml.safe_load(SETS), ExportedServiceSet)] if sets else [],
-            imports=[msgspec.convert(yaml.safe_load(SETS), ImportedServiceSet)] if sets else [],
+            exports=[msgspec.convert(yaml.safe_load(sets), ExportedServiceSet)] if sets else [],
+            imports=[msgspec.convert(yaml.safe_load(sets), ImportedServiceSet)] if sets else [],
         )
     )
+
+
+@pytest.mark.parametrize(("counts", "expected"), [(COUNTS, (9000, 9002, 9001)), ("", (1, 2, 1))])
+def test_services_are_counted_whether_or_not_they_are_listed(counts: str, expected: tuple[int, int, int]) -> None:
+    """A long list is cut, and its counts are of all; a mesh of another make lists all, and has no counts."""
+    (line,) = lines(sets=SETS + counts)
+    assert (line.exports, line.offered, line.imports) == expected
 
 
 def ready(status: str, reason: str, message: str = "") -> dict[str, Any]:
@@ -57,7 +65,7 @@ def ready(status: str, reason: str, message: str = "") -> dict[str, Any]:
 
 def test_a_link_that_stands() -> None:
     """Both directions, what is shared, and when the list last came."""
-    (line,) = lines({"discoveryStatus": {"active": [UP]}, **ready("True", "Ready", "All well.")}, sets=True)
+    (line,) = lines({"discoveryStatus": {"active": [UP]}, **ready("True", "Ready", "All well.")}, sets=SETS)
     assert (line.mesh, line.peer, line.link, line.is_ready) == ("red-mesh", "green-mesh", "both ways", True)
     assert (line.exports, line.offered, line.imports, line.pods) == (1, 2, 1, 1)
     assert age(line.last_sync, NOW) == "40s"
@@ -107,7 +115,7 @@ def test_a_mesh_without_peers() -> None:
 
 def test_the_table() -> None:
     """Columns under their titles; more of them where they are asked for."""
-    (line,) = lines({"discoveryStatus": {"active": [UP]}, **ready("True", "Ready")}, sets=True)
+    (line,) = lines({"discoveryStatus": {"active": [UP]}, **ready("True", "Ready")}, sets=SETS)
     head, row = table([line], Layout(), now=NOW).splitlines()
     assert head.split() == ["MESH", "PEER", "LINK", "READY", "EXPORTS", "IMPORTS", "SYNCED", "REASON", "WHY"]
     assert " ".join(row.split()) == "red-mesh-system/red-mesh green-mesh both ways yes 1 1 of 2 40s Ready -"

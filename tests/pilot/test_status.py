@@ -19,6 +19,7 @@ from isthmus.api import ServiceMeshPeer
 from isthmus.api.crds import crds
 from isthmus.api.followed import FollowedExports, FollowedImports
 from isthmus.discovery import ExportFeed
+from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.peer_conditions import PeerFacts
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, Reflector, Selection, Store, connect
@@ -42,6 +43,13 @@ PEER = {
     "kind": "ServiceMeshPeer",
     "metadata": {"name": "green-mesh", "namespace": "default"},
     "spec": SPEC,
+}
+
+EXPORTS = {
+    "apiVersion": "federation.maistra.io/v1",
+    "kind": "ExportedServiceSet",
+    "metadata": {"name": "green-mesh", "namespace": "default"},
+    "spec": {"exportRules": []},
 }
 
 
@@ -250,6 +258,42 @@ async def test_entries_of_pods_that_are_gone_are_removed(tmp_path: Path) -> None
         await until(is_tidy)
 
 
+async def test_a_list_that_is_too_long_is_cut(tmp_path: Path) -> None:
+    """With more services than fit into a resource, the first are listed, all are counted, and a condition says so,
+    for as long as it is so."""
+    async with peer_resource(tmp_path) as (lab, client):
+        await lab.create(json.dumps({**EXPORTS, "kind": "ImportedServiceSet", "spec": {"importRules": []}}))
+        async with replica(client, "istiod-0", "istiod-0") as pod:
+            names = [f"{number:05}.{'n' * 63}.svc.{'m' * 63}-exports.local" for number in range(7_000)]
+            for name in names:
+                pod.link.imports.offer(name, ServiceMessage(name=name[:5], namespace="n" * 63, hostname=name))
+
+            def is_written() -> bool:
+                pod.writer.sets_changed("green-mesh")
+                return pod.writer.writes["ImportedServiceSet"] > 0
+
+            await until(is_written)
+            found = await imported(client)
+            listed = [each["exportedName"] for each in found["importedServices"]]
+            assert 5_000 < len(listed) < 7_000
+            assert listed == names[: len(listed)]
+            assert found["offered"] == 7_000
+            told = {each["type"]: each for each in found["conditions"]}
+            assert (told["Accepted"]["status"], told["FullyListed"]["reason"]) == ("True", "ListTooLong")
+            assert f"lists {len(listed)} of 7000 services" in told["FullyListed"]["message"]
+            pod.link.imports.clear()
+            pod.writer.sets_changed("green-mesh")
+            await until(lambda: pod.writer.writes["ImportedServiceSet"] == 2)
+            assert [each["type"] for each in (await imported(client))["conditions"]] == ["Accepted"]
+
+
+async def imported(client: Client) -> dict[str, Any]:
+    """The status of the ImportedServiceSet."""
+    path = "/apis/federation.maistra.io/v1/namespaces/default/importedservicesets/green-mesh"
+    status: dict[str, Any] = json.loads(await client.read(path, {}, doing="get the set"))["status"]
+    return status
+
+
 async def test_nothing_is_kept_of_resources_that_are_gone(tmp_path: Path) -> None:
     """Names that come and go leave nothing behind, whether or not something of them was being written."""
     async with peer_resource(tmp_path) as (lab, client), replica(client, "istiod-0", "istiod-0") as pod:
@@ -274,14 +318,6 @@ async def test_a_resource_that_is_not_there_is_no_error(tmp_path: Path) -> None:
             return pods_of((await stored(client)).get("active", [])) == ["istiod-0"]
 
         await until(is_told)
-
-
-EXPORTS = {
-    "apiVersion": "federation.maistra.io/v1",
-    "kind": "ExportedServiceSet",
-    "metadata": {"name": "green-mesh", "namespace": "default"},
-    "spec": {"exportRules": []},
-}
 
 
 @pytest.mark.parametrize("error", [Unavailable, Denied])

@@ -61,8 +61,13 @@ def _lines(found: "Previewed") -> list[str]:
         *(f"  - {exported} {arrow} {local}" for exported, local in shown.removed.items()),
         *(f"  ~ {each.exported} {arrow} {each.after} (was {each.before})" for each in shown.renamed),
         *(f"  ! {problem.message}" for problem in shown.problems),
+        *_unlisted(found.unlisted),
         f"  {len(shown.added)} more, {len(shown.removed)} less, {len(shown.renamed)} changed, {shown.kept} as before",
     ]
+
+
+def _unlisted(count: int) -> list[str]:
+    return [f"  ? {count} more services are on offer, which the status does not list: not tried"] if count else []
 
 
 def _as_json(found: "Previewed") -> dict[str, Any]:
@@ -75,5 +80,6 @@ def _as_json(found: "Previewed") -> dict[str, Any]:
         "removed": dict(shown.removed),
         "changed": [{"exported": each.exported, "before": each.before, "after": each.after} for each in shown.renamed],
         "kept": shown.kept,
+        "unlisted": found.unlisted,
         "problems": [{"rule": each.rule, "reason": each.reason, "message": each.message} for each in shown.problems],
     }

@@ -7,17 +7,20 @@ names the rule by its index and says what to do. Source: docs/reference.md, "Con
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from isthmus.api.meta import Condition
 from isthmus.federation.availability import KEEP_STALE, Availability
 from isthmus.federation.causes import ACCEPTED
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.import_table import Import, ImportTable
+from isthmus.federation.listing import MOST_BYTES, Listing
 from isthmus.federation.selection import Problem, QualifiedName
 
 UP_TO_DATE: Final = "UpToDate"
 """On an ImportedServiceSet; its time of transition is the age of what is imported while the peer is away."""
+FULLY_LISTED: Final = "FullyListed"
+"""On a set, and only while it is not so: its list has more entries than fit into a resource."""
 MOST_TOLD: Final = 10
 """Problems that one message lists; with more it says how many there are."""
 MAX_MESSAGE_LENGTH: Final = 4096
@@ -50,6 +53,17 @@ def up_to_date(away_since: datetime | None, state: Availability) -> Condition:
         f"The peer is away since {since}, {kept}; see status.discoveryStatus of the ServiceMeshPeer for the cause."
     )
     return Condition(type=UP_TO_DATE, status="False", reason=reason, message=message, last_transition_time=away_since)
+
+
+def fully_listed(listing: Listing[Any], *, elsewhere: str) -> list[Condition]:
+    """That the list in a status is not whole, and where the rest is to be seen; nothing if it is."""
+    if listing.listed == len(listing):
+        return []
+    message = (
+        f"The status lists {listing.listed} of {len(listing)} services, the first that fit into"
+        f" {MOST_BYTES // 1024} KiB; all are shared, and counted. {elsewhere}"
+    )
+    return [Condition(type=FULLY_LISTED, status="False", reason="ListTooLong", message=message)]
 
 
 def settled(

@@ -1,15 +1,23 @@
 """The list in the status of a set, kept as JSON: sorted, and one entry that changes costs itself.
 
 A list may have ten thousand entries of which one changes at a time; making, sorting and encoding all of them each time
-would be most of what a control plane does.
+would be most of what a control plane does. It has as many entries as fit into a resource, the first ones: a status that
+is too large would be refused, and nothing of it told any more.
 """
 
-from typing import Any, Generic, Protocol, TypeVar
+from bisect import bisect
+from collections.abc import Collection
+from itertools import accumulate, islice
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from isthmus.api.followed import digest_of
 from isthmus.api.selectors import ServiceMapping
+
+MOST_BYTES: Final = 1024 * 1024
+"""Of a list in JSON. By default etcd takes 1.5 MiB for an object, in which the rules and whatever else stands in the
+resource need room too."""
 
 
 class Sortable(Protocol):
@@ -26,10 +34,13 @@ K = TypeVar("K", bound=Sortable)
 
 
 class Listing(Generic[K]):
-    """Entries by a key, in the order of their keys."""
+    """Entries by a key, in the order of their keys; ``len`` counts all, ``listed`` those that the JSON has."""
 
     def __init__(self) -> None:
         self._entries: dict[K, bytes] = {}
+        self._bytes = 1
+        """Of a list with all entries: a bracket, and each with the comma or bracket behind it."""
+        self._listed: int | None = None
         self._digest: msgspec.Raw | None = None
 
     def __len__(self) -> int:
@@ -38,26 +49,39 @@ class Listing(Generic[K]):
     def put(self, key: K, entry: ServiceMapping) -> None:
         """The entry is new, or another than it was."""
         encoded = _ENCODER.encode(entry)
-        if self._entries.get(key) != encoded:
+        before = self._entries.get(key)
+        if before != encoded:
+            self._bytes += len(encoded) + 1 - (len(before) + 1 if before is not None else 0)
             self._entries[key] = encoded
-            self._digest = None
+            self._listed = self._digest = None
 
     def discard(self, key: K) -> None:
         """There is no such entry any more."""
-        if self._entries.pop(key, None) is not None:
-            self._digest = None
+        before = self._entries.pop(key, None)
+        if before is not None:
+            self._bytes -= len(before) + 1
+            self._listed = self._digest = None
 
     def clear(self) -> None:
         """There are no entries any more."""
         self._entries.clear()
-        self._digest = None
+        self._bytes = 1
+        self._listed = self._digest = None
+
+    @property
+    def listed(self) -> int:
+        """How many entries the JSON has, the first: all, or as many as fit into MOST_BYTES."""
+        if self._bytes <= MOST_BYTES:
+            return len(self._entries)
+        if self._listed is None:
+            ends = accumulate((len(each) + 1 for each in self._sorted()), initial=1)
+            self._listed = bisect(list(ends), MOST_BYTES) - 1
+        return self._listed
 
     @property
     def json(self) -> bytes:
         """The list."""
-        # In the order of the keys from now on, so that the next time only what is new has to find its place.
-        self._entries = {key: self._entries[key] for key in sorted(self._entries)}
-        return b"[%s]" % b",".join(self._entries.values())
+        return b"[%s]" % b",".join(islice(self._sorted(), self.listed))
 
     @property
     def digest(self) -> msgspec.Raw:
@@ -65,6 +89,11 @@ class Listing(Generic[K]):
         if self._digest is None:
             self._digest = digest_of(self.json)
         return self._digest
+
+    def _sorted(self) -> Collection[bytes]:
+        """The entries in the order of the keys, which they keep, so that the next time only what is new has to move."""
+        self._entries = {key: self._entries[key] for key in sorted(self._entries)}
+        return self._entries.values()
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

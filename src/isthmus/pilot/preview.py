@@ -42,6 +42,8 @@ class Previewed:
     namespace: str
     name: str
     preview: Preview
+    unlisted: int = 0
+    """How many services are on offer that the status has no room for, so that nothing is known of them here."""
 
 
 async def preview(
@@ -90,7 +92,7 @@ def _read_set(file: Path, document: dict[str, Any]) -> ServiceSet:
 
 
 async def _previewed(client: Client, proposed: ServiceSet, cluster_domain: str) -> Previewed:
-    name, namespace = proposed.metadata.name or "", proposed.metadata.namespace or ""
+    name, namespace, unlisted = proposed.metadata.name or "", proposed.metadata.namespace or "", 0
     if isinstance(proposed, ExportedServiceSet):
         now = await _current(client, ExportedServiceSet, name, namespace)
         found = preview_exports(now, proposed, await _services_of_the_mesh(client, namespace))
@@ -98,6 +100,7 @@ async def _previewed(client: Client, proposed: ServiceSet, cluster_domain: str) 
         imports = await _current(client, ImportedServiceSet, name, namespace)
         status = imports.status if imports is not None else None
         offered = [each.exported_name for each in (status.imported_services if status else None) or ()]
+        unlisted = max(0, ((status.offered if status else None) or 0) - len(offered))
         services = {each.name: each for each in await _services(client) if not each.is_federation}
 
         def ports_of(service: QualifiedName) -> list[int] | None:
@@ -105,7 +108,7 @@ async def _previewed(client: Client, proposed: ServiceSet, cluster_domain: str) 
             return None if local is None else [port.port for port in local.ports if port.protocol == "TCP"]
 
         found = preview_imports(imports, proposed, offered=offered, cluster_domain=cluster_domain, ports_of=ports_of)
-    return Previewed(type(proposed).__name__, namespace, name, found)
+    return Previewed(type(proposed).__name__, namespace, name, found, unlisted)
 
 
 async def _services_of_the_mesh(client: Client, namespace: str) -> list[LocalService]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import msgspec
 import structlog
@@ -20,9 +20,11 @@ from isthmus.api.meta import Condition, condition
 from isthmus.backoff import Backoff
 from isthmus.federation.causes import ACCEPTED, READY
 from isthmus.federation.conditions import (
+    FULLY_LISTED,
     UP_TO_DATE,
     accepted,
     export_problems,
+    fully_listed,
     import_problems,
     refused_peer,
     settled,
@@ -77,6 +79,9 @@ class Sources:
 
 _SUMMARY: Mapping[Kind, str] = {ServiceMeshPeer: READY, FollowedExports: ACCEPTED, FollowedImports: ACCEPTED}
 """The condition that sums a resource up: its transitions are told in Events."""
+
+_ALL_EXPORTS: Final = "isthmus preview with a set of this name without rules shows all, as what it would withdraw."
+_ALL_IMPORTS: Final = "kubectl get endpointslices -A -l isthmus.io/peer={peer} shows all that are imported."
 
 
 class StatusWriter:
@@ -193,7 +198,7 @@ class StatusWriter:
             pace.written()  # a write that fails is for the queue to put off
             self.writes[called(kind)] += 1
             await self._tell(key, present, body)
-        return sum(len(value) for value in body.values() if isinstance(value, Listing))
+        return sum(value.listed for value in body.values() if isinstance(value, Listing))
 
     async def _tell(self, key: Key, present: Present, body: Body) -> None:
         """Tell what became of the resource, if that is news."""
@@ -226,29 +231,35 @@ class StatusWriter:
         if not self._leadership.is_leading:
             return None
         table = self._exports.get(name)
+        listing = table.listing if table is not None else Listing()
         problems = [*self._peer_problems("ExportedServiceSet", name), *(export_problems(table) if table else ())]
+        conditions = [accepted(problems), *fully_listed(listing, elsewhere=_ALL_EXPORTS)]
         return {
-            "exportedServices": table.listing if table is not None else Listing(),
-            "exported": len(table.listing) if table is not None else 0,
-            **self._conditions((FollowedExports, name), present, [accepted(problems)]),
+            "exportedServices": listing,
+            "exported": len(listing),
+            **self._conditions((FollowedExports, name), present, conditions),
         }
 
     def _imported(self, name: str, present: Present) -> Body | None:
         if not self._leadership.is_leading:
             return None
         link = self._links.get(name)
+        listing = link.imports.listing if link is not None else Listing()
         others = [self._links[other].imports for other in sorted(self._links) if other != name]
         found = import_problems(link.imports, self._facts.local_ports, others) if link is not None else ()
         chosen = link.policy.problems if link is not None else ()
-        conditions = [accepted([*self._peer_problems("ImportedServiceSet", name), *found, *chosen])]
+        conditions = [
+            accepted([*self._peer_problems("ImportedServiceSet", name), *found, *chosen]),
+            *fully_listed(listing, elsewhere=_ALL_IMPORTS.format(peer=name)),
+        ]
         if link is not None and (link.away_since is not None or link.entry.watch.connected):
             conditions.append(up_to_date(link.away_since, link.availability))
         if link is None:  # there is no peer of which anything could be old
             present = present.without(UP_TO_DATE)
         return {
-            "importedServices": link.imports.listing if link is not None else Listing(),
+            "importedServices": listing,
             "imported": len(link.imports.imports) if link is not None else 0,
-            "offered": len(link.imports.listing) if link is not None else 0,
+            "offered": len(listing),
             **self._conditions((FollowedImports, name), present, conditions),
         }
 
@@ -260,5 +271,7 @@ class StatusWriter:
 
     def _conditions(self, key: Key, present: Present, found: Sequence[Condition]) -> dict[str, Any]:
         generation = self._generations.get(key)
+        if all(each.type != FULLY_LISTED for each in found):  # it is there only while it is not so
+            present = present.without(FULLY_LISTED)
         conditions = settled(present.conditions, found, generation=generation, now=datetime.now(UTC))
         return {"conditions": jsonable(conditions), "observedGeneration": generation}

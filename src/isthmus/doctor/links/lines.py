@@ -4,14 +4,17 @@ The evidence is what control-plane pods write of their own watch and of those th
 the condition Ready. Source: docs/reference.md §3.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshControlPlane, ServiceMeshPeer
+from isthmus.api.exports import ExportsStatus
+from isthmus.api.imports import ImportsStatus
 from isthmus.api.meta import Envelope, condition
 from isthmus.api.peer import DiscoveryStatus, PodDiscoveryStatus
+from isthmus.api.selectors import ServiceMapping
 from isthmus.federation.causes import ACCEPTED, BY_REASON, READY
 
 DIRECTIONS: Final = {
@@ -104,7 +107,8 @@ def _line(
 ) -> LinkLine:
     key = _key(peer)
     exported, imported = exports.get(key), imports.get(key)
-    offered = (imported.status.imported_services if imported and imported.status else None) or ()
+    shown = (exported.status if exported else None) or ExportsStatus()
+    seen = (imported.status if imported else None) or ImportsStatus()
     pods = _pods(peer)
     is_ready, reason, message = _reason(peer, pods)
     return LinkLine(
@@ -114,9 +118,9 @@ def _line(
         peer=key.name,
         is_watching=any(pod.watch is not None and pod.watch.connected for pod in pods),
         is_watched=any(remote.connected for pod in pods for remote in pod.remotes or ()),
-        exports=len((exported.status.exported_services if exported and exported.status else None) or ()),
-        offered=len(offered),
-        imports=sum(bool(each.local_service.name) for each in offered),
+        exports=_count(shown.exported, shown.exported_services),
+        offered=_count(seen.offered, seen.imported_services),
+        imports=_count(seen.imported, [each for each in seen.imported_services or () if each.local_service.name]),
         last_sync=max(
             (pod.watch.last_full_sync for pod in pods if pod.watch and pod.watch.last_full_sync), default=None
         ),
@@ -128,6 +132,11 @@ def _line(
         trust_domain=peer.spec.security.trust_domain,
         pods=len(pods),
     )
+
+
+def _count(told: int | None, listed: Collection[ServiceMapping] | None) -> int:
+    """How many there are; a mesh of another make does not tell, and lists all."""
+    return told if told is not None else len(listed or ())
 
 
 def _pods(peer: ServiceMeshPeer) -> tuple[PodDiscoveryStatus, ...]:
