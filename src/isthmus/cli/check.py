@@ -7,6 +7,7 @@ import typer
 
 from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import Context, Kubeconfig, Namespace
 
 if TYPE_CHECKING:
     from isthmus.doctor.checking import Checked
@@ -31,22 +32,9 @@ def check(
         str, typer.Argument(help="Name of a ServiceMeshPeer; all of them without one.", autocompletion=completion.peers)
     ] = "",
     *,
-    namespace: Annotated[
-        str,
-        typer.Option(
-            "--namespace",
-            "-n",
-            help="Namespace of the control plane; by default all that one may see.",
-            autocompletion=completion.namespaces,
-        ),
-    ] = "",
-    context: Annotated[
-        str,
-        typer.Option(help="Context of the kubeconfig; by default the current one.", autocompletion=completion.contexts),
-    ] = "",
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")
-    ] = None,
+    namespace: Namespace = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = None,
     output: Annotated[
         Literal["text", "json", "junit"], typer.Option("--output", "-o", help="text, json or junit.")
     ] = "text",

@@ -9,6 +9,7 @@ import typer
 
 from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import Context, Kubeconfig
 
 if TYPE_CHECKING:
     from isthmus.doctor.inviting import Home, Invited
@@ -43,10 +44,6 @@ Mesh = Annotated[
         autocompletion=completion.meshes,
     ),
 ]
-Context = Annotated[
-    str,
-    typer.Option(help="Context of the kubeconfig; by default the current one.", autocompletion=completion.contexts),
-]
 Address = Annotated[
     list[str] | None,
     typer.Option(help="Where the peer reaches our ingress gateway; by default what its Service says. May be repeated."),
@@ -56,9 +53,6 @@ ServiceType = Annotated[
     typer.Option(help="How our ingress gateway is reached; LoadBalancer unless it is there already."),
 ]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait for each: our gateways, the peer.", min=0)]
-Kubeconfig = Annotated[
-    Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")
-]
 
 
 def invite(

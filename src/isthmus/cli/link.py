@@ -9,6 +9,7 @@ import typer
 
 from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import Kubeconfig, contexts_option, listed
 
 if TYPE_CHECKING:
     from isthmus.doctor.linking import Linker, Options, Plan, Written
@@ -39,9 +40,6 @@ Meshes = Annotated[
         autocompletion=completion.meshes,
     ),
 ]
-Kubeconfig = Annotated[
-    Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")
-]
 
 
 def link(
@@ -49,10 +47,7 @@ def link(
     *,
     contexts: Annotated[
         str,
-        typer.Option(
-            help="The meshes' contexts in the kubeconfig, A,B,…: one each, or one for all.",
-            autocompletion=completion.context_list,
-        ),
+        contexts_option("The meshes' contexts in the kubeconfig, A,B,…: one each, or one for all."),
     ] = "",
     apply: Annotated[bool, typer.Option("--apply", help="Write, and wait until all peers are ready.")] = False,
     output: Annotated[
@@ -99,10 +94,7 @@ def unlink(
     *,
     contexts: Annotated[
         str,
-        typer.Option(
-            help="The meshes' contexts in the kubeconfig, A,B,…: one each, or one for all; - if it is gone.",
-            autocompletion=completion.context_list,
-        ),
+        contexts_option("The meshes' contexts in the kubeconfig, A,B,…: one each, or one for all; - if it is gone."),
     ] = "",
     apply: Annotated[bool, typer.Option("--apply", help="Write; without it, only the plan is shown.")] = False,
     kubeconfig: Kubeconfig = None,
@@ -151,8 +143,9 @@ def _files(plan: "Plan", folder: Path) -> None:
     if all(each.verb is Verb.KEEP for each in written):
         typer.echo("The files are so already.")
     if missing := [f"{step.mesh}/{step.name}" for step in plan.steps if step.is_open]:
-        listed = ", ".join(missing)
-        typer.echo(f"isthmus link: no address yet for {listed}: apply the rest, then run this again", err=True)
+        typer.echo(
+            f"isthmus link: no address yet for {', '.join(missing)}: apply the rest, then run this again", err=True
+        )
         raise typer.Exit(1)
 
 
@@ -164,7 +157,7 @@ def _run(
     from isthmus.cli.stopping import until_stopped
     from isthmus.doctor.linking import connect_to, meshes_asked
 
-    asked = meshes_asked(meshes, [each for each in contexts.split(",") if each])
+    asked = meshes_asked(meshes, listed(contexts))
 
     async def connected() -> None:
         async with connect_to(asked, kubeconfig) as linker:

@@ -9,6 +9,7 @@ import typer
 
 from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import Kubeconfig, contexts_option, listed, namespace_option
 
 if TYPE_CHECKING:
     from isthmus.doctor.peer_logs import Clusters, Entry, Source, Wish
@@ -34,21 +35,14 @@ def logs(
     ] = None,
     contexts: Annotated[
         str,
-        typer.Option(
-            help="Contexts A,B,… of the clusters of both sides; the current one if left out.",
-            autocompletion=completion.context_list,
-        ),
+        contexts_option("Contexts A,B,… of the clusters of both sides; the current one if left out."),
     ] = "",
     namespace: Annotated[
         str,
-        typer.Option(
-            "--namespace", "-n", help="Namespace of the ServiceMeshPeer.", autocompletion=completion.namespaces
-        ),
+        namespace_option("Namespace of the ServiceMeshPeer."),
     ] = "",
     output: Annotated[Literal["text", "json"], typer.Option("--output", "-o", help="text, or JSON lines.")] = "text",
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")
-    ] = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show what the control plane and the gateways say of one peer, merged by time.
 
@@ -62,9 +56,10 @@ def logs(
     from isthmus.kube.errors import KubeError
 
     wish = Wish(since=_since(since), tail=1000 if tail is None and not since else tail)
-    names = [each for each in contexts.split(",") if each]
     printer = _Printer(output)
-    work = _work(peer, names, kubeconfig, namespace=namespace, wish=wish, is_following=follow, printer=printer)
+    work = _work(
+        peer, listed(contexts), kubeconfig, namespace=namespace, wish=wish, is_following=follow, printer=printer
+    )
     try:
         asyncio.run(until_stopped(work))
     except BrokenPipeError:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import Kubeconfig
 
 if TYPE_CHECKING:
     from isthmus.pilot.preview import Previewed
@@ -23,9 +24,7 @@ def preview(
     filename: Annotated[
         list[Path], typer.Option("--filename", "-f", help="File with ExportedServiceSets or ImportedServiceSets.")
     ],
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")
-    ] = None,
+    kubeconfig: Kubeconfig = None,
     cluster_domain: Annotated[str, typer.Option(help="DNS domain of the cluster.")] = "cluster.local",
     output: Annotated[Literal["text", "json"], typer.Option("--output", "-o", help="text or json.")] = "text",
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from isthmus.cli import completion
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import Kubeconfig, Namespace
 
 if TYPE_CHECKING:
     from isthmus.doctor.links import LinkLine
@@ -25,15 +26,7 @@ Format = Literal["text", "wide", "json", "yaml"]
 
 def status(
     *,
-    namespace: Annotated[
-        str,
-        typer.Option(
-            "--namespace",
-            "-n",
-            help="Namespace of a control plane; by default all that one may see.",
-            autocompletion=completion.namespaces,
-        ),
-    ] = "",
+    namespace: Namespace = "",
     context: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,9 +35,7 @@ def status(
         ),
     ] = None,
     all_contexts: Annotated[bool, typer.Option("--all-contexts", help="Every context of the kubeconfig.")] = False,
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or ~/.kube/config.")
-    ] = None,
+    kubeconfig: Kubeconfig = None,
     output: Annotated[Format, typer.Option("--output", "-o", help="text, wide, json or yaml.")] = "text",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and show what changes, until Ctrl-C.")] = False,
 ) -> None:

@@ -75,22 +75,22 @@ class RequestOrder(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 _T = TypeVar("_T", ProbeOrder, RequestOrder)
 _R = TypeVar("_R", ProbeReport, RequestReport)
+_V = TypeVar("_V")
 
 
 def parse_order(body: bytes, kind: type[_T]) -> _T:
     """Read an order; raises BadOrderError: too long, not JSON, or a value out of its bounds."""
-    if len(body) > MAX_ORDER_BYTES:
-        raise BadOrderError(f"the order is longer than {MAX_ORDER_BYTES} bytes")
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise BadOrderError(f"not a {kind.__name__} in JSON: {str(error)[:200]}") from error
+    return _parsed(body, kind, most_bytes=MAX_ORDER_BYTES)
 
 
 def parse_report(body: bytes, kind: type[_R]) -> _R:
     """Read a report; raises BadOrderError as ``parse_order`` (it is the gateway that is of another age then)."""
-    if len(body) > MAX_REPORT_BYTES:
-        raise BadOrderError(f"the report is longer than {MAX_REPORT_BYTES} bytes")
+    return _parsed(body, kind, most_bytes=MAX_REPORT_BYTES)
+
+
+def _parsed(body: bytes, kind: type[_V], *, most_bytes: int) -> _V:
+    if len(body) > most_bytes:
+        raise BadOrderError(f"the {kind.__name__} is longer than {most_bytes} bytes")
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
