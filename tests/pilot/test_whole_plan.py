@@ -95,7 +95,7 @@ class WholePlan(RuleBasedStateMachine):
             self.world.run(self.world.delete(ServiceMeshPeer, "green-mesh"))
         else:
             client = f"green-mesh.local/ns/green-mesh-system/sa/{account}-service-account"
-            self.world.run(self.world.put_peer(clientID=client))
+            self.world.run(self.world.put_peer(client))
 
     @rule(is_known=st.booleans())
     def root(self, is_known: bool) -> None:

@@ -137,6 +137,7 @@ class World:
         self._runner = asyncio.Runner()
         self._cluster = self.run(self._held(red_cluster(Path(self._folder.name))))
         self.red: Red = self.run(self._cluster.entered())
+        self._forwarded = FORWARDED
         self._plane: Held[None] | None = None
         self._link: Held[None] | None = None
         self.run(self._begin())
@@ -221,9 +222,10 @@ class World:
         spec = {"ports": [{"name": f"http-{port}", "port": port} for port in ports]}
         await self.put(Service, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
 
-    async def put_peer(self, **security: str) -> None:
-        """Create or change the ServiceMeshPeer of green."""
-        await self.put(ServiceMeshPeer, json.loads(peer(**security)))
+    async def put_peer(self, client: str) -> None:
+        """Create or change the ServiceMeshPeer of green, for which this identity speaks from now on."""
+        self._forwarded = {"x-forwarded-client-cert": f"Hash=abc;URI=spiffe://{client}"}
+        await self.put(ServiceMeshPeer, json.loads(peer(clientID=client)))
 
     async def put_root(self) -> None:
         """Tell red green's root."""
@@ -301,7 +303,7 @@ class World:
         """What green is told, asked as the ingress gateway does."""
         url = f"https://{POD_IP}:{DISCOVERY_PORT}/v1/services/green-mesh"
         async with httpx2.AsyncClient(verify=self.red.calls(INGRESS), timeout=10, trust_env=False) as client:
-            answer = await client.get(url, headers=FORWARDED)
+            answer = await client.get(url, headers=self._forwarded)
         if answer.status_code != 200:
             return {"is served": False, "told": {}}
         listed = parse_service_list(answer.content).services
