@@ -87,7 +87,7 @@ EDITS = [
     (RED_SMCP, "name: red-mesh\n", f"name: {'r' * 60}\n", "InvalidName", "rrr"),
     (IMPORTS, "name: green-mesh\n", "name: gren-mesh\n", "PeerNotFound", "gren-mesh"),
     (IMPORTS, "name: ratings", "name: rating", "NotExported", "namespace: bookinfo"),
-    (IMPORTS, "spec:", "spec:\n  locality: {zone: a}", "InvalidLocality", "a}"),
+    (IMPORTS, "spec:", "spec:\n  locality: {zone: a}", "InvalidLocality", "{zone: a}"),
     (
         IMPORTS,
         "metadata:",
@@ -153,6 +153,7 @@ def test_one_edit_is_found_at_its_place(file: str, old: str, new: str, code: str
     places = place_of(linted(files), code, files)
     assert places, as_text(linted(files))
     assert any(place.startswith(at) for place in places) or not at, places
+    assert len(places) == len(set(places)), "each is told once"
 
 
 LONELY = two_meshes()[RED_PEER].replace("  namespace: red-mesh-system\n", "")
@@ -203,7 +204,7 @@ def test_every_code_is_brought_about_and_described() -> None:
     """The document has the codes that the code has, and each is tested above."""
     text = "".join(file.read_text() for file in SOURCES.glob("*.py"))
     told = set(re.findall(r'(?:Severity\.\w+|_SECURITY, "\w+"\)|"name"\)|path|field\)|index\)), "([A-Z]\w+)"', text))
-    told |= {"InvalidRule", "ShadowedRule", "InvalidAnnotation"}
+    told |= {"InvalidRule", "InvalidLocality", "ShadowedRule", "InvalidAnnotation"}
     tested = {edit[3] for edit in EDITS} | {case[2] for case in OTHERS} | {"WrongGateway"}
     assert tested == told
     assert set(re.findall(r"^\| `(\w+)`", DOCUMENT, re.MULTILINE)) == told

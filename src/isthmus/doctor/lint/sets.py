@@ -49,24 +49,14 @@ def _rules(found: Resource) -> Iterator[Finding]:
         case ImportedServiceSet():
             imports = ImportRules.of(found.typed, peer=found.name, cluster_domain=_CLUSTER_DOMAIN)
             yield from (_problem(found, "importRules", each) for each in imports.problems)
-            yield from _locality(found, found.typed)
     yield from _annotations(found)
 
 
 def _problem(found: Resource, field: str, problem: Problem) -> Finding:
     severity = Severity.WARNING if problem.reason == "ShadowedRule" else Severity.ERROR
-    return Finding(found.where("spec", field, problem.rule), severity, problem.reason, problem.message)
-
-
-def _locality(found: Resource, imports: ImportedServiceSet) -> Iterator[Finding]:
-    given = imports.spec.locality
-    if given is None:
-        return
-    for inner, outer in (("zone", "region"), ("subzone", "zone")):
-        if getattr(given, inner) and not getattr(given, outer):
-            message = f"locality has a {inner} without its {outer}: the whole locality is not used"
-            place = found.where("spec", "locality", inner)
-            yield Finding(place, Severity.ERROR, "InvalidLocality", message, f"add {outer}")
+    is_of_locality = problem.reason == "InvalidLocality"
+    place = found.where("spec", "locality") if is_of_locality else found.where("spec", field, problem.rule)
+    return Finding(place, severity, problem.reason, problem.message)
 
 
 def _annotations(found: Resource) -> Iterator[Finding]:
