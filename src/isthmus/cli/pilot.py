@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.epilogs import epilog
+from isthmus.cli.options import LogLevel
 
 EPILOG = epilog(
     {0: "stopped by a signal", 1: "no usable configuration or CA, or a port is taken"},
@@ -25,7 +26,7 @@ def pilot(
     kubeconfig: Annotated[
         Path | None, typer.Option(help="Kubernetes configuration; by default that of $KUBECONFIG or of the pod.")
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: LogLevel = "info",
 ) -> None:
     """Run the control plane of one mesh, until stopped."""
     import uvloop
