@@ -10,7 +10,7 @@ from isthmus.federation.checks import failed, passed, skipped
 
 STEPS = (
     passed("dns", "10.0.0.1 is an address"),
-    failed("tcp", "ConnectionRefused", "egress called 10.0.0.1:8188 <refused>\x00"),
+    failed("tcp", "ConnectionRefused", "egress called 10.0.0.1:8188 <refused>\x00\uffff"),
     skipped("tls", "no address came so far"),
 )
 VIEW = PeerView(peer="red-mesh", client_id="spiffe://red/ns/a/sa/b", sources=("10.0.0.9",), exports=2, last_error="503")
@@ -31,7 +31,7 @@ def test_text() -> None:
     assert as_text([checked(*STEPS, view=VIEW)]).splitlines() == [
         "red-mesh-system/green-mesh: the link does not hold",
         "  ✔ dns  10.0.0.1 is an address",
-        "  ✘ tcp  ConnectionRefused: egress called 10.0.0.1:8188 <refused>\\x00",
+        "  ✘ tcp  ConnectionRefused: egress called 10.0.0.1:8188 <refused>\\x00\\uffff",
         f"         to be mended at the peer: {STEPS[1].action} (docs/conditions.md#reachable)",
         "  – tls  no address came so far",  # noqa: RUF001  (a dash)
         f"  the peer's view: {view}",

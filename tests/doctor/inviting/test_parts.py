@@ -9,7 +9,7 @@ from tests.federation.meshes import introduction
 
 from isthmus.doctor.inviting import parse_lifetime
 from isthmus.doctor.inviting.home import undone
-from isthmus.doctor.inviting.joining import _clashes, _printable
+from isthmus.doctor.inviting.joining import _clashes
 from isthmus.doctor.linking.options import Options
 from isthmus.doctor.linking.plan import control_plane_step
 from isthmus.doctor.linking.state import MeshState
@@ -81,8 +81,3 @@ def test_what_an_inviter_must_not_touch() -> None:
     assert "other roots" in rooted
     same = {"red-mesh-ca-root-cert": {"data": {"root-cert.pem": red.root}}}
     assert _clashes(msgspec.structs.replace(red), mesh({}, config_maps=same)) == []
-
-
-def test_foreign_text_commands_no_terminal() -> None:
-    """What an inviter says is shown, and nothing but shown."""
-    assert _printable("used\x1b[2J\r\n\u202e") == "used?[2J???"

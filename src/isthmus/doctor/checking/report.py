@@ -1,6 +1,7 @@
 """Checks as text, as JSON and as JUnit XML. Pure."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -13,6 +14,7 @@ from isthmus.doctor.printable import printable
 
 MARKS: Final = {"passed": "✔", "failed": "✘", "skipped": "–"}  # noqa: RUF001  (no minus: a dash)
 EXITS: Final = {"passed": 0, "failed": 1, "unproved": 3}
+_NOT_XML: Final = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SUMMARIES: Final = {
     "passed": "the link holds, from end to end",
     "failed": "the link does not hold",
@@ -117,4 +119,4 @@ def _case(suite: Element, step: CheckStep, classname: str) -> None:
 
 def _text(text: str) -> str:
     """Without the characters that XML 1.0 does not allow (§2.2)."""
-    return "".join(each for each in text if each in "\t\n" or each >= " ")
+    return _NOT_XML.sub("", text)

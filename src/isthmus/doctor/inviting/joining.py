@@ -24,6 +24,7 @@ from isthmus.doctor.linking.plan import Step, Verb
 from isthmus.doctor.linking.readiness import not_ready
 from isthmus.doctor.linking.state import ROOT_KEY, MeshState
 from isthmus.doctor.objects import at
+from isthmus.doctor.printable import printable
 from isthmus.federation.enrolment import Answer, Enrolment, Phase
 from isthmus.federation.introduction import Introduction, root_config_map
 from isthmus.federation.invitation import ID_BYTES, Token, joining_problem
@@ -179,7 +180,7 @@ class Joiner:
 
     def _heed(self, answer: Answer) -> None:
         if not answer.is_granted:
-            raise Refused(f"{self._home.peer} refuses ({answer.reason}): {_printable(answer.message)}")
+            raise Refused(f"{self._home.peer} refuses ({answer.reason}): {printable(answer.message)}")
 
     async def _take_back(self) -> None:
         """Remove what this attempt has made, and nothing else."""
@@ -212,8 +213,3 @@ def _clashes(inviter: Introduction, mesh: MeshState) -> list[str]:
     if at(mesh.config_maps.get(name, {}), "data").get(ROOT_KEY, inviter.root) != inviter.root:
         found.append(f"ConfigMap {mesh.namespace}/{name} has other roots than {inviter.mesh}: delete it first")
     return found
-
-
-def _printable(text: str) -> str:
-    """Foreign text for a terminal, which some characters command."""
-    return "".join(each if each.isprintable() else "?" for each in text)

@@ -38,8 +38,3 @@ class Order:
             _, number, _, entry = heapq.heappop(self._waiting)
             left -= number in wanted
             yield entry
-
-    def rest(self) -> Iterator[Entry]:
-        """All that still wait."""
-        while self._waiting:
-            yield heapq.heappop(self._waiting)[3]
