@@ -1,10 +1,10 @@
 """What is made of the cluster's objects, driven by the stores that the reflectors fill."""
 
-import httpx2
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Node
+from tests.kube.unconnected import unconnected
 
-from isthmus.kube import Client, ObjectKey
+from isthmus.kube import ObjectKey
 from isthmus.pilot.cluster import REGION, ZONE, Cluster
 
 
@@ -17,8 +17,8 @@ def node(name: str, version: str, *, zone: str = "", region: str = "") -> Node:
 async def test_only_another_region_of_a_zone_is_told() -> None:
     """Nodes that come, go and beat are no news, as long as each zone is in the region that it was known to be in."""
     told: list[None] = []
-    async with httpx2.AsyncClient() as streams:
-        cluster = Cluster(Client(None, streams, field_manager="test"), namespace="red-mesh-system")  # type: ignore[arg-type]
+    async with unconnected() as client:
+        cluster = Cluster(client, namespace="red-mesh-system")
     cluster.nodes.put(node("a-1", "1", zone="a", region="north"))
     cluster.subscribe_places(lambda: told.append(None))
     cluster.nodes.put(node("a-2", "2", zone="a", region="north"))

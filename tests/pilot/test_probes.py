@@ -2,15 +2,14 @@
 
 from datetime import timedelta
 
-import httpx2
 from lightkube.models.discovery_v1 import Endpoint, EndpointConditions
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.discovery_v1 import EndpointSlice
+from tests.kube.unconnected import unconnected
 from tests.probe.peer import OUR_EGRESS, POD, RED, GreenCa, Us, now, order
 
 from isthmus.federation.peer import Mesh
 from isthmus.identity import TrustBundle, TrustDomain
-from isthmus.kube import Client
 from isthmus.mutual_tls import server_context
 from isthmus.pilot.cluster import SERVICE_NAME, Cluster
 from isthmus.pilot.probes import Probes
@@ -39,10 +38,10 @@ async def test_a_gateway_of_the_former_trust_domain_is_asked() -> None:
     former = us.authority.issue_svid(OUR_EGRESS, lifetime=timedelta(hours=1), now=now())
     context = server_context(former, client_roots=mesh.bundle)
     async with (
-        httpx2.AsyncClient() as streams,
+        unconnected() as client,
         serve_agent(us.prober, context, host=POD, port=AGENT_PORT, admitted=mesh.pilot_accounts),
     ):
-        cluster = Cluster(Client(None, streams, field_manager="test"), namespace=NAMESPACE)  # type: ignore[arg-type]
+        cluster = Cluster(client, namespace=NAMESPACE)
         cluster.slices.put(EGRESS_PODS)
         probes = Probes(mesh, cluster, tls, pod_ip=settings.pod_ip)
         assert (await probes.client("egress").probe(order(GreenCa(), 1))).pod == us.pod.name

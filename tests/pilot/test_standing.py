@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import msgspec
 import pytest
 from lightkube.types import PatchType
@@ -146,7 +145,7 @@ class _Overtaken(Client):
     """Hears of another's write, once, before the answer to its own arrives."""
 
     def __init__(self, inner: Client, store: Store[FollowedImports]) -> None:
-        super().__init__(inner.api, inner._streams, field_manager="test")
+        super().__init__(inner.api, inner._http, server=inner._server, field_manager="test")
         self._store = store
         self._others: list[dict[str, Any]] = [{"status": {"importedServices": []}}]
 
@@ -160,42 +159,64 @@ class _Overtaken(Client):
         return answer
 
 
-async def test_what_is_created_anew_while_writing_is_known() -> None:
+class _Replaced(Client):
+    """The resource is gone when it is written, and the next one of its name was heard of before the answer."""
+
+    def __init__(self, inner: Client, store: Store[FollowedImports]) -> None:
+        super().__init__(inner.api, inner._http, server=inner._server, field_manager="test")
+        self._store = store
+
+    async def merge(self, path: str, patch: bytes, *, doing: str) -> bytes:
+        """Write to what is not there."""
+        if b'"resourceVersion":"1"' in patch:
+            self._store.remove(ObjectKey("default", "green-mesh"))
+            self._store.put(_version("3"))
+        return await super().merge(path, patch, doing=doing)
+
+
+def _version(version: str) -> FollowedImports:
+    metadata = {**SET["metadata"], "resourceVersion": version}  # type: ignore[dict-item]
+    return msgspec.convert({**SET, "metadata": metadata}, FollowedImports)
+
+
+@pytest.mark.slow
+async def test_what_is_created_anew_while_writing_is_known(tmp_path: Path) -> None:
     """The API server says that the resource is gone, and the next one of its name was heard of before: it stands."""
-    store: Store[FollowedImports] = Store()
-
-    def resource(version: str) -> FollowedImports:
-        metadata = {**SET["metadata"], "resourceVersion": version}  # type: ignore[dict-item]
-        return msgspec.convert({**SET, "metadata": metadata}, FollowedImports)
-
-    async def gone(request: httpx2.Request) -> httpx2.Response:
-        if b'"resourceVersion":"1"' in request.content:
-            store.remove(ObjectKey("default", "green-mesh"))
-            store.put(resource("3"))
-        return httpx2.Response(404, json={"kind": "Status", "code": 404, "message": "not found"})
-
-    async with httpx2.AsyncClient(base_url="http://api", transport=httpx2.MockTransport(gone)) as streams:
-        standing = Standing(Client(None, streams, field_manager="test"), namespace="default")  # type: ignore[arg-type]
+    async with connected(tmp_path) as (lab, client):
+        await lab.create("\n---\n".join(json.dumps(each) for each in crds()))
+        store: Store[FollowedImports] = Store()
+        standing = Standing(_Replaced(client, store), namespace="default")
         standing.follow(FollowedImports, store, lambda _: None)
-        store.put(resource("1"))
+        store.put(_version("1"))
         for is_known in (True, False):
             with pytest.raises(NotFound):
                 await standing.write(KEY, {"importedServices": listing("a")})
             assert (standing.of(KEY) is not None) == is_known
 
 
-async def _spelling_otherwise(request: httpx2.Request) -> httpx2.Response:
-    """Take a write, and give back what there is now, with spaces and other escapes."""
-    status = json.loads(request.content)["status"]
-    document = {**SET, "metadata": {**SET["metadata"], "resourceVersion": "2"}, "status": status}  # type: ignore[dict-item]
-    return httpx2.Response(200, content=json.dumps(document, indent=1))
+class _SpellingOtherwise(Client):
+    """Gives back what there is now with spaces, as another API server may."""
+
+    def __init__(self, inner: Client) -> None:
+        super().__init__(inner.api, inner._http, server=inner._server, field_manager="test")
+
+    async def merge(self, path: str, patch: bytes, *, doing: str) -> bytes:
+        """Write, and spell the answer otherwise."""
+        return json.dumps(json.loads(await super().merge(path, patch, doing=doing)), indent=1).encode()
 
 
-async def test_an_api_server_may_spell_json_otherwise() -> None:
+@pytest.mark.slow
+async def test_an_api_server_may_spell_json_otherwise(tmp_path: Path) -> None:
     """What is given back in other words than it was written in is not written again and again."""
-    streams = httpx2.AsyncClient(base_url="http://api", transport=httpx2.MockTransport(_spelling_otherwise))
-    async with streams:
-        standing = Standing(Client(None, streams, field_manager="test"), namespace="default")  # type: ignore[arg-type]
+    async with imported_set(tmp_path) as (_, client):
+        standing = Standing(_SpellingOtherwise(client), namespace="default")
+        standing.follow(FollowedImports, await _followed(client), lambda _: None)
         await standing.write(KEY, {"importedServices": listing("a")})
         assert stands(standing, importedServices=listing("a"))
         assert not stands(standing, importedServices=listing("b"))
+
+
+async def _followed(client: Client) -> Store[FollowedImports]:
+    store: Store[FollowedImports] = Store()
+    store.put(await client.api.get(FollowedImports, "green-mesh", namespace="default"))
+    return store

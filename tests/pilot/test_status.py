@@ -140,7 +140,7 @@ class WithoutPeers(Client):
     """A way to the API server on which writes of peers fail."""
 
     def __init__(self, inner: Client, error: type[KubeError]) -> None:
-        super().__init__(inner.api, inner._streams, field_manager="test")
+        super().__init__(inner.api, inner._http, server=inner._server, field_manager="test")
         self._error = error
 
     async def merge(self, path: str, patch: bytes, *, doing: str) -> bytes:

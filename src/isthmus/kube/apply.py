@@ -100,8 +100,7 @@ async def carry_out(client: Client, writes: Iterable[Write]) -> None:
     for write in writes:
         match write:
             case Apply(obj):
-                with translated(f"apply {identity_of(obj)}"):
-                    await client.api.apply(obj, force=True)
+                await client.apply(obj, doing=f"apply {identity_of(obj)}")
             case Delete(obj):
                 await _delete(client, obj)
             case _:

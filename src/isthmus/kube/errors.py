@@ -11,12 +11,13 @@
     └── Refused             any other 4xx: the request itself is wrong; fix it
     TerminalError           a reconciler says that trying again is of no use until something changes
 
-Errors of lightkube, httpx2 and msgspec are translated here and nowhere else.
+Errors of lightkube, httpx2, aiohttp and msgspec are translated here and nowhere else.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import aiohttp
 import httpx2
 import msgspec
 from lightkube import ApiError
@@ -87,7 +88,7 @@ def error_of(code: int, message: str, *, doing: str, reason: str = "") -> KubeEr
 
 
 def translate(error: Exception, *, doing: str) -> KubeError:
-    """Make ours of an error of lightkube, httpx2 or msgspec.
+    """Make ours of an error of lightkube, httpx2, aiohttp or msgspec.
 
     Raises TypeError for an error of anyone else: those are not to be swallowed.
     """
@@ -99,16 +100,16 @@ def translate(error: Exception, *, doing: str) -> KubeError:
             return error_of(status.code or 0, status.message or "", doing=doing, reason=status.reason or "")
         case httpx2.HTTPStatusError():
             return error_of(error.response.status_code, error.response.reason_phrase, doing=doing)
-        case httpx2.TimeoutException():
+        case httpx2.TimeoutException() | TimeoutError():
             return Unavailable(f"cannot {doing}: no answer in time ({type(error).__name__})")
-        case httpx2.HTTPError() | httpx2.StreamError() | OSError():
+        case httpx2.HTTPError() | httpx2.StreamError() | aiohttp.ClientError() | OSError():
             return Unavailable(f"cannot {doing}: {str(error) or type(error).__name__}")
         case msgspec.MsgspecError():
             return Unavailable(f"cannot {doing}: the answer is not what the API promises: {error}")
     raise TypeError(f"not an error of the Kubernetes API: {error!r}") from error
 
 
-FOREIGN = (httpx2.HTTPError, httpx2.StreamError, msgspec.MsgspecError, OSError)
+FOREIGN = (httpx2.HTTPError, httpx2.StreamError, aiohttp.ClientError, msgspec.MsgspecError, OSError)
 """The errors of others that a request may raise; lightkube's ApiError is one of httpx2's."""
 
 

@@ -6,7 +6,6 @@ Source: Kubernetes API concepts, "Efficient detection of changes", "Watch bookma
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, NoReturn, TypeVar
@@ -131,10 +130,9 @@ class Reflector(Generic[T]):
             "resourceVersion": self._version,
             "timeoutSeconds": str(WATCH_S + int(WATCH_S * self._jitter())),
         }
-        async with self._client.stream(self._path, params, doing=f"watch {self._path}") as response:
+        async with self._client.stream(self._path, params, doing=f"watch {self._path}") as chunks:
             self._restored()
-            async with aclosing(response.aiter_bytes()) as chunks:
-                return await self._consume(chunks)
+            return await self._consume(chunks)
 
     async def _consume(self, chunks: AsyncIterator[bytes]) -> int:
         lines, count = Lines(), 0

@@ -140,6 +140,14 @@ class Wire(Generic[T]):
         return Undecodable(key=ObjectKey(metadata.namespace, metadata.name), version=metadata.resourceVersion, why=why)
 
 
+_VERSION = msgspec.json.Decoder(_Head)
+
+
+def version_of(body: bytes) -> str:
+    """Return the resource version of an object. Raises MsgspecError if it is none."""
+    return _VERSION.decode(body).metadata.resourceVersion
+
+
 class Lines:
     """Cuts a stream of bytes into lines at LF, and at nothing else that Unicode takes for the end of a line."""
 

@@ -15,8 +15,11 @@ import httpx2
 import structlog
 import yaml
 from lightkube import AsyncClient, KubeConfig
+from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.kubeconfig import SingleConfig
+from lightkube.config.models import User
 
+from isthmus.aiohttp_transport import AiohttpTransport, session
 from isthmus.lab.apiserver import ApiServer, Settings, Started
 from isthmus.lab.client import Informers
 from isthmus.lab.client.discovery import http_client
@@ -144,8 +147,10 @@ class LabCluster:
 async def _access(api: Started) -> AsyncIterator[Access]:
     """Clients with the administrator's token, closed at the end."""
     config = _config(api)
-    client = AsyncClient(config, field_manager="isthmus-lab", trust_env=False)
-    http = http_client(config)
+    verify = await asyncio.to_thread(verify_cluster, config.cluster, User(), config.abs_file)
+    transport = AiohttpTransport(session(verify, auto_decompress=False))
+    client = AsyncClient(config, field_manager="isthmus-lab", trust_env=False, transport=transport)
+    http = http_client(config, transport)
     try:
         yield Access(api=api, client=client, http=http)
     finally:

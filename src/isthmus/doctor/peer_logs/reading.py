@@ -1,7 +1,7 @@
 """The clusters of some contexts: what meshes and peers they have, the pods of a source, and a pod's log."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from isthmus.discovery.lines import LineSplitter
@@ -59,10 +59,7 @@ class Clusters:
         container = _CONTAINERS.get(source.component, _GATEWAY_CONTAINER)
         query = {"container": container, "timestamps": "true", **params}
         doing = f"read the log of pod {source.namespace}/{pod} in {_where(source.context)}"
-        async with (
-            self._clients[source.context].stream(path, query, doing=doing) as response,
-            aclosing(response.aiter_bytes()) as chunks,
-        ):
+        async with self._clients[source.context].stream(path, query, doing=doing) as chunks:
             yield _split(chunks)
 
 

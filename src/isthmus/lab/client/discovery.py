@@ -34,9 +34,10 @@ class ApiResource:
         return f"{root}{inside}/{self.plural}" + (f"/{name}" if name else "")
 
 
-def http_client(config: SingleConfig) -> httpx2.AsyncClient:
-    """A plain HTTP client with the credentials of a kubeconfig; the caller closes it."""
-    client: httpx2.AsyncClient = client_adapter.AsyncClient(config, client_adapter.ConnectionParams(trust_env=False))
+def http_client(config: SingleConfig, transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
+    """A plain HTTP client with the credentials of a kubeconfig; the caller closes it, and the transport with it."""
+    params = client_adapter.ConnectionParams(trust_env=False, transport=transport)  # type: ignore[arg-type]  # of both
+    client: httpx2.AsyncClient = client_adapter.AsyncClient(config, params)
     return client
 
 
