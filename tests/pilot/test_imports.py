@@ -24,6 +24,7 @@ from tests.pilot.red import (
     service,
     without_server_fields,
 )
+from tests.pilot.scraping import value
 from tests.waiting import until
 
 from isthmus.federation.messages import MAX_PORTS, ServicePort, parse_service_list
@@ -74,6 +75,27 @@ async def test_an_import_is_a_service_that_leads_to_the_egress_gateway(tmp_path:
                 },
             }
         ]
+
+
+async def test_what_we_have_written_is_not_looked_at_again(tmp_path: Path) -> None:
+    """The events of our own writes are no work: thousands of them would keep the next change waiting."""
+    async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():
+        await federate(red)
+        for number in range(40):
+            red.feed.put(service(f"s{number}"))
+        await wait_slices(red, 41)
+        red.feed.put(service("last"))  # once it is written, the events of those before it have been heard
+        await wait_slices(red, 42)
+        assert await value("work_queue_attempts_total", queue="imports") == 42
+
+
+async def wait_slices(red: Red, count: int) -> None:
+    """Wait until so many imports lead somewhere."""
+
+    async def are_there() -> bool:
+        return len(await red.slices()) == count
+
+    await until(are_there)
 
 
 async def test_an_import_survives_a_restart_without_its_peer(tmp_path: Path) -> None:

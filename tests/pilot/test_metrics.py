@@ -1,16 +1,15 @@
 """What the control plane tells Prometheus: real links and gateways behind the numbers, and what a scrape costs."""
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx2
 import msgspec
 import pytest
-from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, POD_IP, Red, peer, red_cluster, service, settings
+from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, Red, peer, red_cluster, service, settings
+from tests.pilot.scraping import scrape, value
 from tests.pilot.test_control_plane import EGRESS, REVIEWS, discovery, gateway
-from tests.prometheus import Series, series
+from tests.prometheus import series
 from tests.waiting import until
 
 from isthmus.discovery import ExportFeed
@@ -22,21 +21,6 @@ from isthmus.logs import Levels
 from isthmus.pilot.app import ControlPlane
 from isthmus.pilot.link import Link
 from isthmus.pilot.measured import MEASURED
-from isthmus.pilot.settings import MONITORING_PORT
-
-
-async def scrape() -> Series:
-    """What Prometheus gets of the control plane."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=10) as client:
-        answer = await client.get(f"http://{POD_IP}:{MONITORING_PORT}/metrics")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    return series(answer.text)
-
-
-async def value(name: str, **labels: str) -> float | None:
-    """One series; None if there is none."""
-    return (await scrape()).get((f"isthmus_{name}", frozenset(labels.items())))
 
 
 async def wait(name: str, expected: float, **labels: str) -> None:
@@ -171,21 +155,16 @@ def _add_peer(plane: ControlPlane, name: str, *, imports: int) -> None:
 
 
 @pytest.mark.slow
-async def test_a_scrape_stays_cheap(tmp_path: Path) -> None:
-    """A hundred peers and ten thousand imports: no series for a service, and a page within a tenth of a second."""
+async def test_a_scrape_stays_small(tmp_path: Path) -> None:
+    """A hundred peers and ten thousand imports: no series for a service."""
     async with red_cluster(tmp_path) as red:
         plane = ControlPlane(red.client, red.authority, settings(), Levels())
         for number in range(100):
             _add_peer(plane, f"peer-{number}", imports=100)
-        took = []
-        for _ in range(5):
-            began = time.perf_counter()
-            page = await plane._metrics.page()
-            took.append(time.perf_counter() - began)
+        page = await plane._metrics.page()
         told = series(page.body.decode())
         assert told["isthmus_imported_services", frozenset({("peer", "peer-7"), ("state", "not_ready")})] == 50
         assert len(told) < 100 * 30
-        assert min(took) < 0.1
 
 
 def test_names_follow_the_conventions() -> None:

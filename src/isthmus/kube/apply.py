@@ -6,7 +6,7 @@ from one that someone else added.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -95,12 +95,17 @@ def contains(observed: Any, wanted: Any) -> bool:
     return bool(observed == wanted)
 
 
-async def carry_out(client: Client, writes: Iterable[Write]) -> None:
-    """Write, in order. Raises the KubeError of the first write that fails; deleting what is gone does not fail."""
+async def carry_out(
+    client: Client, writes: Iterable[Write], *, applied: Callable[[str], object] = lambda _: None
+) -> None:
+    """Write, in order. Raises the KubeError of the first write that fails; deleting what is gone does not fail.
+
+    applied: told the resource version of each object once it is applied, by which its event can be known.
+    """
     for write in writes:
         match write:
             case Apply(obj):
-                await client.apply(obj, doing=f"apply {identity_of(obj)}")
+                applied(await client.apply(obj, doing=f"apply {identity_of(obj)}"))
             case Delete(obj):
                 await _delete(client, obj)
             case _:

@@ -43,6 +43,8 @@ class WorkQueue(Generic[K]):
         name, facts: what each line that is logged about a key says of it. jitter: gives numbers from 0 up to 1.
         """
         self.name: Final = name
+        self.attempts = 0
+        """How many reconciliations were begun."""
         self.retries = 0
         """How often a key was put off because its reconciliation had failed."""
         self._backoff = backoff or Backoff(longest_s=60.0)
@@ -100,6 +102,7 @@ class WorkQueue(Generic[K]):
             await asyncio.sleep(0)
 
     async def _attempt(self, key: K, reconcile: Reconcile[K]) -> None:
+        self.attempts += 1
         try:
             again = await reconcile(key)
         except TerminalError as error:

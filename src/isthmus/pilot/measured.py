@@ -233,6 +233,12 @@ MEASURED: tuple[Measured, ...] = (
         lambda observed: _mapped({queue.name: len(queue) for queue in observed.queues}),
     ),
     _counter(
+        "work_queue_attempts",
+        "Reconciliations that were begun.",
+        "queue",
+        lambda observed: _mapped({queue.name: queue.attempts for queue in observed.queues}),
+    ),
+    _counter(
         "work_queue_retries",
         "Reconciliations that failed and are tried again.",
         "queue",

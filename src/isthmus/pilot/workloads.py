@@ -23,7 +23,7 @@ from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.plan import ImportedPort
 from isthmus.federation.ports import ImportKey, PortBook, PortsExhaustedError
 from isthmus.federation.workload import Workload, workload
-from isthmus.kube import Change, Client, Delete, Index, ObjectKey, WorkQueue, carry_out, plan
+from isthmus.kube import Change, Client, Delete, Index, ObjectKey, WorkQueue, carry_out, metadata_of, plan
 from isthmus.kube.errors import NotFound, translated
 from isthmus.pilot.cluster import SERVICE_NAME, Cluster
 from isthmus.pilot.gateways import Gateways
@@ -43,6 +43,7 @@ from isthmus.pilot.objects import (
     remembered,
     remembered_ports,
 )
+from isthmus.pilot.own_writes import OwnWrites
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class Workloads:
         self._links = links
         self._book = PortBook()
         self._held: defaultdict[ImportName, set[ImportKey]] = defaultdict(set)
-        self._written: set[ImportName] = set()
+        self._own_writes: OwnWrites[ImportName] = OwnWrites()
         self._without_port: dict[ImportName, None] = {}
         self._made: dict[ImportName, _Made] = {}
         self._pods: dict[str, tuple[list[str], list[str]]] = {}
@@ -251,17 +252,17 @@ class Workloads:
                 self._release(name, None)
         elif made is not None and made.egress:
             if await self._is_settled(made):
-                self._written.add(name)
-                await carry_out(self._client, plan(observed, self._desired(name, made)))
+                if await self._own_writes.carry_out(self._client, name, plan(observed, self._desired(name, made))):
+                    self._queue.add(name)
                 self._release(name, made)
         elif made is None and self._is_unwanted(name):
             await self._remove(name, observed)
 
     async def _remove(self, name: ImportName, observed: list[Service | EndpointSlice]) -> None:
-        if not observed and name in self._written:
+        if not observed and name in self._own_writes:
             return  # what was written a moment ago has yet to be seen; then it will be deleted
         await carry_out(self._client, [Delete(each) for each in observed])
-        self._written.discard(name)
+        self._own_writes.forget(name)
         self._release(name, None)
         if observed:
             log.info("import removed", peer=name[0], hostname=name[1])
@@ -341,8 +342,7 @@ class Workloads:
 
     def _service_changed(self, change: Change[Service]) -> None:
         self._object_changed(change)
-        for name in self._by_service.get(change.key, ()):
-            self._queue.add(name)
+        self._look_at(self._by_service.get(change.key, ()), change)
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
         """An import's slice is another, or an egress gateway's pods are: all imports that lead there follow."""
@@ -360,10 +360,18 @@ class Workloads:
         if change.new is not None and self._names(change.new) and not self._leadership.is_leading:
             self._adopt_ports(change.new)
         for each in (change.old, change.new):
-            for name in self._names(each) if each is not None else ():
+            names = self._names(each) if each is not None else ()
+            self._look_at(names, change)
+            if change.new is None:
+                for name in names:
+                    self._own_writes.forget(name)
+
+    def _look_at(self, names: Iterable[ImportName], change: Change[Service] | Change[EndpointSlice]) -> None:
+        """Let the objects of these imports be compared with what they should be, but for what we wrote ourselves."""
+        version = metadata_of(change.new).resourceVersion if change.new is not None else None
+        for name in names:
+            if not self._own_writes.is_echo(name, version) or name not in self._made:
                 self._queue.add(name)
-                if change.new is None:
-                    self._written.discard(name)
 
     def _egress_changed(self, service: str) -> None:
         pods = (self._cluster.pod_addresses(service), self._cluster.gateway_addresses(service))

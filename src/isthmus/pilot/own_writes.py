@@ -1,0 +1,53 @@
+"""Serve: which events of the Kubernetes API are no more than the echo of what we have just written.
+
+An echo is no work. Without telling it, thousands of objects that were just written would each be compared once more
+with what they should be, and the next change would wait for that.
+"""
+
+from collections.abc import Collection, Hashable
+from typing import Generic, TypeVar
+
+from isthmus.kube import Client, Write, carry_out
+
+K = TypeVar("K", bound=Hashable)
+
+
+class OwnWrites(Generic[K]):
+    """The last writes for each key. An event may come before the answer to its write, or after it."""
+
+    def __init__(self) -> None:
+        self._written: dict[K, list[str]] = {}
+        """The resource versions of the last writes."""
+        self._heard: dict[K, set[str | None]] = {}
+        """What was heard of while writing: by the resource version, None for what was deleted."""
+
+    def __contains__(self, key: K) -> bool:
+        """Whether something was written for the key that is not known to be gone."""
+        return key in self._written
+
+    async def carry_out(self, client: Client, key: K, writes: Collection[Write]) -> bool:
+        """Write, in order; return whether anything else than these writes was heard of meanwhile. Raises KubeError."""
+        if not writes:
+            return False
+        written: list[str] = []
+        heard: set[str | None] = set()
+        self._written[key], self._heard[key] = written, heard
+        try:
+            await carry_out(client, writes, applied=written.append)
+        finally:
+            del self._heard[key]
+        return not heard.issubset(written)
+
+    def is_echo(self, key: K, version: str | None) -> bool:
+        """Whether an event of an object needs no look at the key. version: the object's now, None if it is gone.
+
+        While a write for the key is under way, that is yet to be seen: :meth:`carry_out` says so at its end.
+        """
+        if key in self._heard:
+            self._heard[key].add(version)
+            return True
+        return version in self._written.get(key, ())
+
+    def forget(self, key: K) -> None:
+        """What was written is gone."""
+        self._written.pop(key, None)
