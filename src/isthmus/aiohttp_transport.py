@@ -5,6 +5,7 @@ httpx2 0.4 ms, which a control plane that writes thousands of objects spends on 
 """
 
 import asyncio
+import io
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -25,6 +26,9 @@ _ALIVE = (
 
 IDLE_S = 60.0
 """How long a connection is kept for the next request."""
+
+LARGE = 64 * 1024
+"""Bytes that are sent at once."""
 
 
 def session(
@@ -62,6 +66,11 @@ def _socket(address: Any) -> socket.socket:
     return made
 
 
+def body(content: bytes) -> bytes | io.BytesIO | None:
+    """The body of a request; a large one in a form in which aiohttp gives other tasks their turn between its parts."""
+    return io.BytesIO(content) if len(content) > LARGE else content or None
+
+
 class AiohttpTransport(httpx2.AsyncBaseTransport):
     """A transport of httpx2 that sends by a session of aiohttp, which it closes."""
 
@@ -77,7 +86,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 request.method,
                 URL(str(request.url), encoded=True),
                 headers=request.headers,
-                data=await request.aread() or None,
+                data=body(await request.aread()),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(sock_connect=timeout.get("connect"), sock_read=timeout.get("read")),
             )

@@ -22,7 +22,7 @@ from lightkube.core.exceptions import ConfigError
 from lightkube.core.resource import api_info
 from yarl import URL
 
-from isthmus.aiohttp_transport import AiohttpTransport, session
+from isthmus.aiohttp_transport import AiohttpTransport, body, session
 from isthmus.kube.credentials import authorizing, credential_of
 from isthmus.kube.errors import error_of, translated
 from isthmus.kube.store import KubeObject, metadata_of
@@ -66,7 +66,7 @@ class Client:
         For what is too large to be made of values and into values on the way.
         """
         headers, params = {"Content-Type": "application/merge-patch+json"}, {"fieldManager": self.field_manager}
-        async with self._ask("PATCH", path, params, doing=doing, data=patch, headers=headers) as answer:
+        async with self._ask("PATCH", path, params, doing=doing, data=body(patch), headers=headers) as answer:
             return await answer.read()
 
     async def apply(self, obj: KubeObject, *, doing: str) -> str:
@@ -83,7 +83,7 @@ class Client:
             path,
             {"fieldManager": self.field_manager, "force": "true"},
             doing=doing,
-            data=msgspec.json.encode(fields),
+            data=body(msgspec.json.encode(fields)),
             headers={"Content-Type": "application/apply-patch+yaml"},
         ) as answer:
             return version_of(await answer.read())
@@ -107,13 +107,13 @@ class Client:
                 yield answer
 
 
-def _status_error(code: int, body: str, doing: str) -> Exception:
+def _status_error(code: int, text: str, doing: str) -> Exception:
     """Make the error of a Status object, or of whatever else came."""
     try:
-        status: Any = msgspec.json.decode(body)
+        status: Any = msgspec.json.decode(text)
         return error_of(code, str(status["message"]), doing=doing, reason=str(status.get("reason", "")))
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
-        return error_of(code, body, doing=doing)
+        return error_of(code, text, doing=doing)
 
 
 @asynccontextmanager
