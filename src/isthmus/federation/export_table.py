@@ -51,6 +51,10 @@ class ExportChange:
         return [self.hostname, *(outbound_sni(self.hostname, port) for port in ports)]
 
 
+def _service_name(claim: _Claim) -> QualifiedName:
+    return claim.service.name
+
+
 class ExportTable:
     """Exports to ``peer`` (our name for it), as the control plane in ``system_namespace`` decides them.
 
@@ -63,7 +67,8 @@ class ExportTable:
         self._system_namespace = system_namespace
         self._cluster_domain = cluster_domain
         self._accounts: tuple[SpiffeId, ...] = ()
-        self._claims: dict[str, dict[QualifiedName, _Claim]] = {}
+        self._claims: dict[str, tuple[_Claim, ...]] = {}
+        """By host name, sorted by service: the first has the name."""
         self._published: dict[str, ServiceMessage] = {}
         self._leads_to: dict[str, QualifiedName] = {}
         self._hostname_of: dict[QualifiedName, str] = {}
@@ -125,11 +130,10 @@ class ExportTable:
     def losers(self) -> list[LostClaim]:
         """Services that are not exported because another has their exported name, sorted."""
         lost = [
-            LostClaim(claim.service, winner, hostname)
+            LostClaim(claim.service, winner.service.name, hostname)
             for hostname in self._contested
-            for winner, claims in [(min(self._claims[hostname]), self._claims[hostname])]
-            for name, claim in claims.items()
-            if name != winner
+            for winner, *others in [self._claims[hostname]]
+            for claim in others
         ]
         return sorted(lost, key=lambda each: each.service.name)
 
@@ -138,8 +142,8 @@ class ExportTable:
         if exported is None:
             return None
         hostname = exported_hostname(exported.name, exported.namespace, self.peer)
-        claims = self._claims.setdefault(hostname, {})
-        claims[service.name] = _Claim(service, exported)
+        claims = (*self._claims.get(hostname, ()), _Claim(service, exported))
+        self._claims[hostname] = tuple(sorted(claims, key=_service_name))
         if len(claims) > 1:
             self._contested.add(hostname)
         self._hostname_of[service.name] = hostname
@@ -148,18 +152,16 @@ class ExportTable:
     def _release(self, name: QualifiedName) -> str | None:
         hostname = self._hostname_of.pop(name, None)
         if hostname is not None:
-            claims = self._claims[hostname]
-            del claims[name]
+            claims = tuple(claim for claim in self._claims.pop(hostname) if claim.service.name != name)
             if len(claims) < 2:
                 self._contested.discard(hostname)
-            if not claims:
-                del self._claims[hostname]
+            if claims:
+                self._claims[hostname] = claims
         return hostname
 
     def _winner(self, hostname: str) -> _Claim | None:
         """Of several services that claim one name, the first by namespace and name has it, on every replica."""
-        claims = self._claims.get(hostname)
-        return claims[min(claims)] if claims else None
+        return next(iter(self._claims.get(hostname, ())), None)
 
     def _publish(self, hostname: str) -> list[ExportChange]:
         before, after = self._published.pop(hostname, None), self._message(hostname)

@@ -3,7 +3,6 @@
 Knows names only. Which gateway port stands for an import is ``ports``'; how workloads reach it is the pilot's.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, KeysView
 from dataclasses import dataclass
 
@@ -40,7 +39,7 @@ class ImportTable:
         """How often an import has got, changed or lost its name here: while this stays, :attr:`names` and who has them
         do."""
         self._offered: dict[str, ServiceMessage] = {}
-        self._holders: defaultdict[str, set[str]] = defaultdict(set)
+        self._holders: dict[str, tuple[str, ...]] = {}
         self._clashing: set[str] = set()
         self._local: set[str] = set()
         self.listing: Listing[str] = Listing()
@@ -130,20 +129,18 @@ class ImportTable:
             self._enter(hostname, after)
 
     def _enter(self, hostname: str, called: ImportedName) -> None:
-        holders = self._holders[called.hostname]
-        holders.add(hostname)
+        holders = self._holders[called.hostname] = (*self._holders.get(called.hostname, ()), hostname)
         if len(holders) > 1:
             self._clashing.add(called.hostname)
         if called.is_local:
             self._local.add(hostname)
 
     def _leave(self, hostname: str, called: ImportedName) -> None:
-        holders = self._holders[called.hostname]
-        holders.discard(hostname)
+        holders = tuple(each for each in self._holders.pop(called.hostname) if each != hostname)
         if len(holders) < 2:
             self._clashing.discard(called.hostname)
-        if not holders:
-            del self._holders[called.hostname]
+        if holders:
+            self._holders[called.hostname] = holders
         self._local.discard(hostname)
 
     def _mapping(self, hostname: str) -> ServiceMapping:

@@ -9,6 +9,8 @@ What a peer sends is data, not trusted: every ``parse_*`` bounds the bytes, the 
 accepts, and raises :class:`MalformedMessageError` for all else.
 """
 
+import sys
+from functools import lru_cache
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -23,6 +25,8 @@ MAX_SERVICE_ACCOUNTS: Final = 100
 MAX_NAME_LENGTH: Final = 253
 MAX_SPIFFE_ID_LENGTH: Final = 2048
 MAX_CHECKSUM: Final = 2**64 - 1
+FEW: Final = 4
+"""Ports or accounts that are kept once for all services that have the same."""
 
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
 _SpiffeUri = Annotated[str, msgspec.Meta(max_length=MAX_SPIFFE_ID_LENGTH)]
@@ -64,6 +68,9 @@ class Locality(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     subzone: _Name = ""
 
 
+_Values = TypeVar("_Values", bound=tuple[object, ...])
+
+
 class ServiceMessage(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """One exported service, under its exported name.
 
@@ -78,6 +85,22 @@ class ServiceMessage(msgspec.Struct, frozen=True, omit_defaults=True, rename="ca
     service_accounts: Annotated[tuple[_SpiffeUri, ...], msgspec.Meta(max_length=MAX_SERVICE_ACCOUNTS)] = ()
     health: Health | None = None
     locality: Locality | None = None
+
+    def __post_init__(self) -> None:
+        """Keep once what many services of a peer have in common, and what an import remembers in other places too."""
+        for field in ("name", "namespace", "hostname"):
+            msgspec.structs.force_setattr(self, field, sys.intern(getattr(self, field)))
+        msgspec.structs.force_setattr(self, "service_ports", _shared(self.service_ports))
+        msgspec.structs.force_setattr(self, "service_accounts", _shared(self.service_accounts))
+
+
+def _shared(values: _Values) -> _Values:
+    return _kept(values) if len(values) <= FEW else values
+
+
+@lru_cache(maxsize=256)
+def _kept(values: _Values) -> _Values:
+    return values
 
 
 class ServiceList(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -7,6 +7,7 @@ gateway ports. Source: docs/architecture.md, "How workloads reach what is import
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from isthmus.federation.import_table import Import
 from isthmus.federation.plan import ImportedPort
@@ -82,8 +83,13 @@ def service_name(imported: Import) -> str:
 
 def servers_of(imported: Import, trust_domain: TrustDomain) -> tuple[SpiffeId, ...]:
     """Who may answer for the import: the identities that the peer names, as far as they are of its trust domain."""
+    return _servers(imported.service.service_accounts, trust_domain)
+
+
+@lru_cache(maxsize=256)
+def _servers(accounts: tuple[str, ...], trust_domain: TrustDomain) -> tuple[SpiffeId, ...]:
     found = set()
-    for account in imported.service.service_accounts:
+    for account in accounts:
         try:
             identity = SpiffeId.parse(account)
         except IdentityError:

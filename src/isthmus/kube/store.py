@@ -69,8 +69,9 @@ class Store(Generic[T]):
     must not be taken for deleted. What was known of them before stays.
     """
 
-    def __init__(self) -> None:
-        """Make an empty store that is not synced."""
+    def __init__(self, trim: Callable[[T], T] = lambda obj: obj) -> None:
+        """Make an empty store that is not synced. trim: makes of an object what is kept of it."""
+        self._trim = trim
         self._objects: dict[ObjectKey, T] = {}
         self._subscribers: list[Subscriber[T]] = []
         self.synced = asyncio.Event()
@@ -110,8 +111,8 @@ class Store(Generic[T]):
         old = self._objects.get(key)
         if old is not None and _version(old) == _version(obj):
             return
-        self._objects[key] = obj
-        self._tell(Change(key, old, obj))
+        new = self._objects[key] = self._trim(obj)
+        self._tell(Change(key, old, new))
 
     def remove(self, key: ObjectKey) -> None:
         """Forget an object; nothing happens if it is not there."""
@@ -134,9 +135,9 @@ class Store(Generic[T]):
             subscriber(change)
 
 
-def _version(obj: KubeObject) -> tuple[str | None, str | None]:
-    metadata = metadata_of(obj)
-    return metadata.uid, metadata.resourceVersion
+def _version(obj: KubeObject) -> str | None:
+    """No two versions of the objects of a kind have the same, nor have two objects that had one name in turn."""
+    return metadata_of(obj).resourceVersion
 
 
 class Index(Generic[K, T]):
@@ -148,23 +149,24 @@ class Index(Generic[K, T]):
     def __init__(self, store: Store[T], keys_of: Callable[[T], Iterable[K]]) -> None:
         """Index what is in the store, and follow it."""
         self._keys_of = keys_of
-        self._buckets: dict[K, dict[ObjectKey, T]] = {}
+        self._buckets: dict[K, tuple[T, ...]] = {}
+        """Tuples, since most hold one object, and there are as many as objects."""
         store.subscribe(self._follow)
 
     def get(self, key: K) -> list[T]:
         """Return the objects under the key, in the order of their names."""
-        bucket = self._buckets.get(key, {})
-        return [bucket[each] for each in sorted(bucket)]
+        return sorted(self._buckets.get(key, ()), key=key_of)
 
     def _follow(self, change: Change[T]) -> None:
         for key in self._keys_of(change.old) if change.old is not None else ():
             self._drop(key, change.key)
         for key in self._keys_of(change.new) if change.new is not None else ():
             if change.new is not None:
-                self._buckets.setdefault(key, {})[change.key] = change.new
+                self._buckets[key] = (*self._buckets.get(key, ()), change.new)
 
     def _drop(self, key: K, name: ObjectKey) -> None:
-        bucket = self._buckets.get(key, {})
-        bucket.pop(name, None)
-        if not bucket:
+        others = tuple(each for each in self._buckets.get(key, ()) if key_of(each) != name)
+        if others:
+            self._buckets[key] = others
+        else:
             self._buckets.pop(key, None)

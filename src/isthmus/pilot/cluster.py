@@ -19,6 +19,7 @@ from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Change, Client, Index, ObjectKey, Reflector, Selection, Store
 from isthmus.pilot.services import health, local_service, locality, ready_endpoints
+from isthmus.pilot.trimming import trimmed_service, trimmed_slice
 
 SERVICE_NAME = "kubernetes.io/service-name"
 ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
@@ -31,8 +32,8 @@ class Cluster:
     def __init__(self, client: Client, *, namespace: str) -> None:
         """Prepare; nothing is read before :meth:`run`."""
         self.namespace = namespace
-        self.services: Store[Service] = Store()
-        self.slices: Store[EndpointSlice] = Store()
+        self.services: Store[Service] = Store(trimmed_service)
+        self.slices: Store[EndpointSlice] = Store(trimmed_slice)
         self.config_maps: Store[ConfigMap] = Store()
         self.pods: Store[Pod] = Store()
         self.peers: Store[ServiceMeshPeer] = Store()

@@ -81,7 +81,9 @@ class Exporting:
     def service_changed(self, change: Change[Service]) -> None:
         """Subscriber of the store of Services."""
         name = QualifiedName(change.key.namespace, change.key.name)
-        after = self._with_pods(local_service(change.new)) if change.new is not None else None
+        service = local_service(change.new) if change.new is not None else None
+        # What carries federation is never exported: as many Services as there are imports.
+        after = self._with_pods(service) if service is not None and not service.is_federation else None
         if after == self._services.get(name):
             return
         if after is None:

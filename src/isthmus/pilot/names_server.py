@@ -23,7 +23,7 @@ import dns.rrset
 import structlog
 from lightkube.resources.core_v1 import Service
 
-from isthmus.kube import Change, ObjectKey
+from isthmus.kube import Change
 from isthmus.pilot.objects import hostname_of, import_names
 
 log = structlog.get_logger(__name__)
@@ -40,8 +40,8 @@ class ImportNames:
     """
 
     def __init__(self) -> None:
-        self._addresses: dict[dns.name.Name, dict[ObjectKey, _Entry]] = {}
-        self._domains: Counter[dns.name.Name] = Counter()
+        self._entries: dict[str, tuple[_Entry, ...]] = {}
+        self._domains: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         """How many queries were answered, by the response code's name."""
 
@@ -51,9 +51,9 @@ class ImportNames:
         if before == after:
             return
         if before is not None:
-            self._remove(before.name, change.key)
+            self._remove(before)
         if after is not None:
-            self._put(after, change.key)
+            self._put(after)
 
     def answer(self, wire: bytes) -> bytes | None:
         """The answer to one query; None for what is no query at all."""
@@ -72,7 +72,7 @@ class ImportNames:
         return response.to_wire()
 
     def _fill(self, response: dns.message.Message, question: dns.rrset.RRset) -> None:
-        name = question.name.canonicalize()
+        name = question.name.canonicalize().to_text(omit_final_dot=True)
         address = self._address(name)
         is_ours = question.rdclass in {dns.rdataclass.IN, dns.rdataclass.ANY}
         if not is_ours or (address is None and not self._domains[name]):
@@ -86,21 +86,21 @@ class ImportNames:
                 dns.rrset.from_text(question.name, TTL_S, dns.rdataclass.IN, question.rdtype, address)
             )
 
-    def _address(self, name: dns.name.Name) -> str | None:
-        holders = self._addresses.get(name)
-        return min(holders.values(), key=lambda entry: entry.rank).address if holders else None
+    def _address(self, name: str) -> str | None:
+        entries = self._entries.get(name)
+        return min(entries, key=lambda entry: entry.rank).address if entries else None
 
-    def _put(self, entry: "_Entry", key: ObjectKey) -> None:
-        if entry.name not in self._addresses:
+    def _put(self, entry: "_Entry") -> None:
+        if entry.name not in self._entries:
             self._domains.update(_domains(entry.name))
-        self._addresses.setdefault(entry.name, {})[key] = entry
+        self._entries[entry.name] = (*self._entries.get(entry.name, ()), entry)
 
-    def _remove(self, name: dns.name.Name, key: ObjectKey) -> None:
-        holders = self._addresses[name]
-        del holders[key]
-        if not holders:
-            del self._addresses[name]
-            self._domains -= Counter(_domains(name))
+    def _remove(self, entry: "_Entry") -> None:
+        others = tuple(each for each in self._entries.pop(entry.name) if each != entry)
+        if others:
+            self._entries[entry.name] = others
+        else:
+            self._domains -= Counter(_domains(entry.name))
 
 
 class NamesServer:
@@ -189,7 +189,8 @@ def _datagram_socket(host: str, port: int) -> socket.socket:
 class _Entry:
     """The name of an import, and its Service's address."""
 
-    name: dns.name.Name
+    name: str
+    """In lower case, without a dot at its end."""
     address: str
     rank: tuple[str, str, str]
     """Exported host name, peer and Service: the least of one name is told."""
@@ -206,13 +207,15 @@ def _entry(service: Service | None) -> _Entry | None:
     try:
         (peer, exported), *_ = import_names(service)
         rank = (exported, peer, f"{service.metadata.namespace}/{service.metadata.name}")
-        return _Entry(dns.name.from_text(hostname).canonicalize(), address, rank)
+        name = dns.name.from_text(hostname).canonicalize().to_text(omit_final_dot=True)
+        return _Entry(name, address, rank)
     except dns.exception.DNSException as error:
         peers = ", ".join(peer for peer, _ in import_names(service))
         log.warning("import has no name", peer=peers, hostname=hostname[:300], reason=str(error))
         return None
 
 
-def _domains(name: dns.name.Name) -> list[dns.name.Name]:
+def _domains(name: str) -> list[str]:
     """The domains above a name, from the nearest to the one below the top: those that are ours to answer for."""
-    return [dns.name.Name(name.labels[start:]) for start in range(1, max(1, len(name.labels) - 2))]
+    labels = name.split(".")
+    return [".".join(labels[start:]) for start in range(1, max(1, len(labels) - 1))]

@@ -16,8 +16,8 @@ class OwnWrites(Generic[K]):
     """The last writes for each key. An event may come before the answer to its write, or after it."""
 
     def __init__(self) -> None:
-        self._written: dict[K, list[str]] = {}
-        """The resource versions of the last writes."""
+        self._written: dict[K, tuple[str, ...]] = {}
+        """The resource versions of the last writes, as far as they were not heard of."""
         self._heard: dict[K, set[str | None]] = {}
         """What was heard of while writing: by the resource version, None for what was deleted."""
 
@@ -31,11 +31,12 @@ class OwnWrites(Generic[K]):
             return False
         written: list[str] = []
         heard: set[str | None] = set()
-        self._written[key], self._heard[key] = written, heard
+        self._written[key], self._heard[key] = (), heard
         try:
             await carry_out(client, writes, applied=written.append)
         finally:
             del self._heard[key]
+            self._written[key] = tuple(each for each in written if each not in heard)
         return not heard.issubset(written)
 
     def is_echo(self, key: K, version: str | None) -> bool:
@@ -46,7 +47,11 @@ class OwnWrites(Generic[K]):
         if key in self._heard:
             self._heard[key].add(version)
             return True
-        return version in self._written.get(key, ())
+        written = self._written.get(key, ())
+        if version not in written:
+            return False
+        self._written[key] = tuple(each for each in written if each != version)
+        return True
 
     def forget(self, key: K) -> None:
         """What was written is gone."""

@@ -7,7 +7,6 @@ The leader writes and gives out gateway ports. Every other replica takes the por
 gateways that it serves listen where the objects lead; an import without object it knows, but does not serve yet.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -80,13 +79,13 @@ class Workloads:
         self._gateways = gateways
         self._links = links
         self._book = PortBook()
-        self._held: defaultdict[ImportName, set[ImportKey]] = defaultdict(set)
+        self._held: dict[ImportName, tuple[ImportKey, ...]] = {}
         self._own_writes: OwnWrites[ImportName] = OwnWrites()
         self._without_port: dict[ImportName, None] = {}
         self._made: dict[ImportName, _Made] = {}
         self._pods: dict[str, tuple[list[str], list[str]]] = {}
         """Where the pods of each Service in the control plane's namespace were last seen."""
-        self._by_service: defaultdict[ObjectKey, set[ImportName]] = defaultdict(set)
+        self._by_service: dict[ObjectKey, tuple[ImportName, ...]] = {}
         self._services: Index[ImportName, Service] = Index(cluster.services, self._names)
         self._slices: Index[ImportName, EndpointSlice] = Index(cluster.slices, self._names)
         self._queue: WorkQueue[ImportName] = WorkQueue(
@@ -105,7 +104,7 @@ class Workloads:
                 kept.update(remembered_ports(made))
         self._book = PortBook(kept)
         for key in self._book.held():
-            self._held[key.peer, key.hostname].add(key)
+            self._hold((key.peer, key.hostname), {key})
         return services
 
     def follow(self) -> None:
@@ -136,7 +135,7 @@ class Workloads:
                 self._forget_service(name, before)
             if after is not None:
                 self._made[name] = after
-                self._by_service[after.service].add(name)
+                self._by_service[after.service] = (*self._by_service.get(after.service, ()), name)
             self._move_ports(before, after)
             self._queue.add(name)
 
@@ -212,7 +211,7 @@ class Workloads:
                 if displaced is not None:
                     moved[displaced.peer, displaced.hostname] = None
                 moved[key.peer, key.hostname] = None
-                self._held[key.peer, key.hostname].add(key)
+                self._hold((key.peer, key.hostname), {key})
         for name in moved:  # whoever has to leave a port first
             self.changed(*_singly(name))
 
@@ -222,17 +221,19 @@ class Workloads:
         try:
             made = workload(imported, namespace=self._cluster.namespace, book=self._book)
         except PortsExhaustedError:
-            for key in wanted - self._held.get(name, set()):
+            for key in wanted.difference(self._held.get(name, ())):
                 self._book.give_back(key)
             raise
-        self._held[name] |= wanted
+        self._hold(name, wanted)
         return made
 
+    def _hold(self, name: ImportName, keys: Iterable[ImportKey]) -> None:
+        self._held[name] = tuple({*self._held.get(name, ()), *keys})
+
     def _forget_service(self, name: ImportName, made: _Made) -> None:
-        names = self._by_service[made.service]
-        names.discard(name)
-        if not names:
-            del self._by_service[made.service]
+        others = tuple(each for each in self._by_service.pop(made.service) if each != name)
+        if others:
+            self._by_service[made.service] = others
 
     def _move_ports(self, before: _Made | None, after: _Made | None) -> None:
         """Let the egress gateways do what the new state says and nothing else; what stays is not touched."""
@@ -331,12 +332,12 @@ class Workloads:
         if self._made.get(name) is not made:
             return  # it is another again: its turn comes
         kept = {ImportKey(*name, port.port) for port in made.workload.ports} if made is not None else set()
-        for key in sorted(self._held.get(name, set()) - kept):
+        for key in sorted(set(self._held.get(name, ())) - kept):
             self._book.give_back(key)
             if self._without_port:  # someone waits for it
                 self.changed(*_singly(next(iter(self._without_port))))
         if kept:
-            self._held[name] = kept
+            self._held[name] = tuple(kept)
         else:
             self._held.pop(name, None)
 
