@@ -448,13 +448,15 @@ def test_a_namespace_goes_with_all_it_holds(red: Cluster) -> None:
 
 
 def test_kill_9_leaves_nothing_and_up_goes_on(machine: Machine) -> None:
-    """All that a killed cluster ran is gone within 2 s; started again, it goes on where it was."""
+    """All that a killed cluster ran is gone within 2 s; started again, it goes on with what is to be restarted."""
     (blue,) = machine.up("blue")
     blue.apply(*web("default", replicas=2))
     blue.kubectl("rollout", "status", "deploy/web", "--timeout=15s")
     before = {item["metadata"]["name"]: item for item in blue.get("pods")["items"]}
+    blue.apply(pod("default", "once", shell("exec sleep 1000"), restartPolicy="Never"))
+    blue.kubectl("wait", "--for=condition=Ready", "pod/once", "--timeout=10s")
     folder = machine.root / "blue"
-    assert len(processes_of(folder)) == 2
+    assert len(processes_of(folder)) == 3
     os.kill(blue.pid, signal.SIGKILL)
     eventually(lambda: processes_of(folder) == [], within_s=2)
     (again,) = machine.up("blue")
@@ -462,13 +464,15 @@ def test_kill_9_leaves_nothing_and_up_goes_on(machine: Machine) -> None:
     blue.kubectl("rollout", "status", "deploy/web", "--timeout=15s")
 
     def running() -> bool:
-        items = {item["metadata"]["name"]: item for item in blue.get("pods")["items"]}
+        items = {item["metadata"]["name"]: item for item in blue.get("pods", "-l", "app=web")["items"]}
         same = {n: i["status"]["podIP"] for n, i in items.items()} == {
             n: i["status"]["podIP"] for n, i in before.items()
         }
         return same and all(i["status"]["containerStatuses"][0]["restartCount"] == 1 for i in items.values())
 
     eventually(running)
+    once = blue.get("pod", "once")["status"]
+    assert (once["phase"], once["containerStatuses"][0]["state"]["terminated"]["exitCode"]) == ("Failed", 137)
     address = blue.get("service", "web")["spec"]["clusterIP"]
     eventually(lambda: {http_get(address, 8000) for _ in range(8)} == set(before))
     machine.lab("down", "blue")

@@ -56,6 +56,11 @@ def test_pace(kind: str, verdict: bool | None, age_s: float, expected: float) ->
     assert pause_s(Probe(), verdict=verdict, age_s=age_s, kind=kind) == expected  # type: ignore[arg-type]  # a table's text
 
 
+def test_several_successes_take_several_periods() -> None:
+    """A probe that needs more than one success is never asked in haste."""
+    assert pause_s(Probe(successThreshold=2, periodSeconds=3), verdict=None, age_s=1, kind="readiness") == 3
+
+
 def test_ports_by_name() -> None:
     """A probe may name the container's port."""
     container = Container(name="c", ports=[ContainerPort(name="http", containerPort=8080)])

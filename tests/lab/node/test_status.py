@@ -95,9 +95,7 @@ def test_ready() -> None:
     assert conditions(pod_status(facts(running(), running()), now=NOW))["Ready"] == "True"
     status = pod_status(facts(running(), running(ready=False)), now=NOW)
     assert conditions(status)["Ready"] == conditions(status)["ContainersReady"] == "False"
-    assert [c.message for c in status.conditions or [] if c.type == "Ready"] == [
-        "containers with unready status: ['m1']"
-    ]
+    assert [c.message for c in status.conditions or [] if c.type == "Ready"] == ["containers with unready status: [m1]"]
 
 
 def test_readiness_gate() -> None:
@@ -120,19 +118,60 @@ def test_times_move_only_with_what_they_date() -> None:
     assert times == {**times, "Ready": LATER, "PodScheduled": NOW}
 
 
+def known(state: ContainerState) -> ContainerStatus:
+    return ContainerStatus(
+        name="c", image="", imageID="", ready=True, restartCount=2, containerID="process://uid/c/3", state=state
+    )
+
+
 def test_a_container_that_ran_when_the_node_went_away() -> None:
     """Its end with the node is its last state and counts as a restart."""
-    known = ContainerStatus(
-        name="c",
-        image="",
-        imageID="",
-        ready=True,
-        restartCount=2,
-        containerID="process://uid/c/3",
-        state=ContainerState(running=ContainerStateRunning(startedAt=NOW)),
-    )
-    record = first_record(known, fresh="ContainerCreating")
+    before = known(ContainerState(running=ContainerStateRunning(startedAt=NOW)))
+    record = first_record(before, fresh="ContainerCreating", policy="OnFailure")
     assert (record.restarts, record.run, record.ready) == (3, 3, False)
     assert record.last is not None
     assert record.last.terminated is not None
     assert (record.last.terminated.exitCode, record.last.terminated.reason) == (137, "NodeRestart")
+    assert record.state.waiting is not None
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "again"),
+    [("Never", 0, False), ("Never", 1, False), ("OnFailure", 0, False), ("OnFailure", 1, True), ("Always", 0, True)],
+)
+def test_what_had_ended_before_the_node_went_away(policy: str, code: int, *, again: bool) -> None:
+    """It is started again only if its policy says so."""
+    before = known(ContainerState(terminated=ContainerStateTerminated(exitCode=code)))
+    record = first_record(before, fresh="ContainerCreating", policy=policy)
+    assert (record.state.terminated is None, record.restarts) == (again, 3 if again else 2)
+
+
+def beside(record: ContainerRecord, main: ContainerRecord, *, policy: str = "Never") -> PodFacts:
+    """A pod with one sidecar."""
+    found = facts(main, init=(record,), policy=policy)
+    found.spec.initContainers = [Container(name="i0", restartPolicy="Always")]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "phase", "ready"),
+    [
+        (beside(running(), running()), "Running", "True"),
+        (beside(running(ready=False), running()), "Running", "False"),
+        (beside(running(), ended(0)), "Running", "False"),
+        (beside(ended(143), ended(0)), "Succeeded", "False"),
+        (beside(ended(0), ended(1)), "Failed", "False"),
+    ],
+)
+def test_sidecars(given: PodFacts, phase: str, ready: str) -> None:
+    """A pod runs until its sidecars have ended too, they make it ready or not, and how they end does not matter."""
+    status = pod_status(given, now=NOW)
+    assert (status.phase, conditions(status)["Ready"]) == (phase, ready)
+
+
+def test_what_init_containers_are_waited_for() -> None:
+    """The condition Initialized names those that have not completed; one that has is ready."""
+    status = pod_status(facts(fresh(), init=(ended(0), running())), now=NOW)
+    assert [one.ready for one in status.initContainerStatuses or []] == [True, False]
+    (condition,) = [one for one in status.conditions or [] if one.type == "Initialized"]
+    assert (condition.status, condition.message) == ("False", "containers with incomplete status: [i1]")

@@ -34,9 +34,8 @@ class Surroundings(Protocol):
     name: str
     address: str
 
-    @property
-    def grace_s(self) -> float:
-        """Seconds between SIGTERM and SIGKILL."""
+    def kill_at(self, asked_at: float) -> float:
+        """When a container that was asked at ``asked_at`` to end is killed (loop time); may become earlier."""
 
     def command(self, container: Container, argv: list[str] | None = None) -> CommandLine:
         """How to run the container, or ``argv`` inside it. Raises MissingSourceError, LookupError or ValueError."""
@@ -44,8 +43,8 @@ class Surroundings(Protocol):
     def changed(self) -> None:
         """A container's state has changed."""
 
-    async def event(self, *, reason: str, message: str, warning: bool = False) -> None:
-        """Record an Event about the pod."""
+    def event(self, *, reason: str, message: str, warning: bool = False) -> None:
+        """Have an Event about the pod recorded; does not wait for it."""
 
 
 @dataclass(slots=True)
@@ -87,6 +86,7 @@ class ContainerRunner:
         self._poke = asyncio.Event()
         self._stop = asyncio.Event()
         self._unhealthy = ""
+        self._unhealthy_grace_s: float | None = None
         self.progressed = asyncio.Event()
 
     def stop(self) -> None:
@@ -94,12 +94,18 @@ class ContainerRunner:
         self._stop.set()
         self._poke.set()
 
-    def sources_changed(self) -> None:
-        """A ConfigMap or Secret has changed: a container that waits for one may go on."""
+    def poke(self) -> None:
+        """Look again: something that the container waits for, or its grace, has changed."""
+        self.progressed.set()
         self._poke.set()
 
     async def run(self, *, policy: str) -> int:
-        """Run, and run again as ``policy`` says; the exit code of the last run (143 if there was none)."""
+        """Run, and run again as ``policy`` says; the exit code of the last run (143 if there was none).
+
+        A container whose record says that it has ended is not run.
+        """
+        if (ended := self.record.state.terminated) is not None:
+            return ended.exitCode
         code = 143
         while not self._stop.is_set():
             command = await self._configured()
@@ -120,19 +126,21 @@ class ContainerRunner:
             try:
                 return self._pod.command(self.container)
             except MissingSourceError as error:
-                await self._cannot("CreateContainerConfigError", str(error))
+                self._cannot("CreateContainerConfigError", str(error))
             except (LookupError, ValueError) as error:
-                await self._cannot("CreateContainerError", str(error))
+                self._cannot("CreateContainerError", str(error))
             await self._poke.wait()
         return None
 
-    async def _cannot(self, reason: str, message: str) -> None:
+    def _cannot(self, reason: str, message: str) -> None:
         self._change(state=waiting(reason, message))
-        await self._pod.event(reason="Failed", message=f"Error: {message}", warning=True)
+        self._pod.event(reason="Failed", message=f"Error: {message}", warning=True)
 
     async def _back_off(self, ran_s: float) -> None:
         delay_s = self._delay.after_run(ran_s)
         message = f"back-off {delay_s:g}s restarting failed container={self.container.name} pod={self._pod.name}"
+        told = f"Back-off restarting failed container {self.container.name} in pod {self._pod.name}({self._pod.uid})"
+        self._pod.event(reason="BackOff", message=told, warning=True)
         self.record.last = self.record.state
         self._change(state=waiting("CrashLoopBackOff", message), ready=False)
         self.record.restarts += 1
@@ -154,6 +162,7 @@ class ContainerRunner:
                 )
                 capture.release()
                 record.pid = process.pid
+                self._pod.event(reason="Started", message=f"Started container {self.container.name}")
                 self._change(
                     state=ContainerState(running=ContainerStateRunning(startedAt=started)),
                     ready=self.container.readinessProbe is None and self.container.startupProbe is None,
@@ -161,7 +170,7 @@ class ContainerRunner:
                 )
                 code = await self._attend(process)
         except StartError as error:
-            await self._pod.event(reason="Failed", message=f"Error: {error}", warning=True)
+            self._pod.event(reason="Failed", message=f"Error: {error}", warning=True)
             self._ended(CANNOT_START, started, reason="StartError", message=str(error))
             return CANNOT_START
         finally:
@@ -213,17 +222,24 @@ class ContainerRunner:
         """The hook, SIGTERM, then SIGKILL when the grace is over; the grace may become shorter meanwhile."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        if self._unhealthy:
-            await self._pod.event(reason="Killing", message=self._unhealthy, warning=True)
-        hook = await before_stop(self.container.lifecycle, self._target(), grace_s=self._pod.grace_s)
+        message = self._unhealthy or f"Stopping container {self.container.name}"
+        self._pod.event(reason="Killing", message=message)
+        grace_s = max(0.0, self._kill_at(began) - began)
+        hook = await before_stop(self.container.lifecycle, self._target(), grace_s=grace_s)
         if not hook.success:
-            await self._pod.event(reason="FailedPreStopHook", message=hook.message, warning=True)
+            self._pod.event(reason="FailedPreStopHook", message=hook.message, warning=True)
         process.signal(signal.SIGTERM)
-        while process.exit is None and (left_s := began + self._pod.grace_s - loop.time()) > 0:
+        while process.exit is None and (left_s := self._kill_at(began) - loop.time()) > 0:
             await self._poked(left_s)
         if process.exit is None:
             process.kill()
             await process.wait()
+
+    def _kill_at(self, began: float) -> float:
+        """When the grace is over (loop time): the probe's own, if it has one, while the pod is to go on."""
+        if self._unhealthy_grace_s is not None and not self._stop.is_set():
+            return began + self._unhealthy_grace_s
+        return self._pod.kill_at(began)
 
     async def _poked(self, within_s: float) -> None:
         """Wait until something has changed, for so long at most."""
@@ -242,9 +258,13 @@ class ContainerRunner:
         """The readiness probe's verdict."""
         self._change(ready=ready)
 
-    def is_unhealthy(self, message: str) -> None:
+    def probe_failed(self, message: str) -> None:
+        """Tell the administrator."""
+        self._pod.event(reason="Unhealthy", message=message, warning=True)
+
+    def is_unhealthy(self, message: str, *, grace_s: float | None) -> None:
         """End this run; the next one begins after the back-off."""
-        self._unhealthy = message
+        self._unhealthy, self._unhealthy_grace_s = message, grace_s
         self._poke.set()
 
     def _change(

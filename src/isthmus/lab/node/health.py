@@ -5,7 +5,7 @@ from typing import Protocol
 
 from lightkube.models.core_v1 import Container, Lifecycle, Probe
 
-from isthmus.lab.node.probes import Outcome, Target, ask, watch
+from isthmus.lab.node.probes import Kind, Outcome, Report, Target, ask, watch
 
 
 class HealthListener(Protocol):
@@ -17,8 +17,14 @@ class HealthListener(Protocol):
     def is_ready(self, *, ready: bool) -> None:
         """The readiness probe's verdict has changed."""
 
-    def is_unhealthy(self, message: str) -> None:
-        """The startup or liveness probe has failed: the container is to be started again."""
+    def probe_failed(self, message: str) -> None:
+        """A probe has failed, whatever follows from it."""
+
+    def is_unhealthy(self, message: str, *, grace_s: float | None) -> None:
+        """The startup or liveness probe has failed: the container is to be started again.
+
+        ``grace_s`` is the probe's own grace, if it has one.
+        """
 
 
 async def watch_health(container: Container, target: Target, listener: HealthListener) -> None:
@@ -26,37 +32,57 @@ async def watch_health(container: Container, target: Target, listener: HealthLis
     if container.startupProbe is not None:
         await _startup(container.startupProbe, target, listener)
     listener.has_started()
-
-    def lives(verdict: bool, message: str) -> None:
-        if not verdict:
-            listener.is_unhealthy(f"Container {container.name} failed liveness probe, will be restarted: {message}")
-
-    def ready(verdict: bool, _message: str) -> None:
-        listener.is_ready(ready=verdict)
-
     async with asyncio.TaskGroup() as group:
-        if container.livenessProbe is not None:
-            liveness = watch(container.livenessProbe, target, kind="liveness", report=lives)
-            group.create_task(liveness, name=f"liveness of {container.name}")
-        if container.readinessProbe is not None:
-            readiness = watch(container.readinessProbe, target, kind="readiness", report=ready)
-            group.create_task(readiness, name=f"readiness of {container.name}")
+        if (liveness := container.livenessProbe) is not None:
+            report = _vital(liveness, "liveness", container, listener)
+            group.create_task(
+                watch(liveness, target, kind="liveness", report=report), name=f"liveness of {container.name}"
+            )
+        if (readiness := container.readinessProbe) is not None:
+            report = _readiness(listener)
+            group.create_task(
+                watch(readiness, target, kind="readiness", report=report), name=f"readiness of {container.name}"
+            )
 
 
 async def _startup(probe: Probe, target: Target, listener: HealthListener) -> None:
-    name = target.container.name
     succeeded = asyncio.Event()
+    vital = _vital(probe, "startup", target.container, listener)
 
-    def report(verdict: bool, message: str) -> None:
+    def report(outcome: Outcome, verdict: bool | None) -> None:
+        vital(outcome, verdict)
         if verdict:
             succeeded.set()
-        else:
-            listener.is_unhealthy(f"Container {name} failed startup probe, will be restarted: {message}")
 
     async with asyncio.TaskGroup() as group:
-        watching = group.create_task(watch(probe, target, kind="startup", report=report), name=f"startup of {name}")
+        name = f"startup of {target.container.name}"
+        watching = group.create_task(watch(probe, target, kind="startup", report=report), name=name)
         await succeeded.wait()
         watching.cancel()
+
+
+def _vital(probe: Probe, kind: Kind, container: Container, listener: HealthListener) -> Report:
+    """What follows from a probe that a container must pass to live on."""
+
+    def report(outcome: Outcome, verdict: bool | None) -> None:
+        if not outcome.success:
+            listener.probe_failed(f"{kind.capitalize()} probe failed: {outcome.message}")
+        if verdict is False:
+            grace = probe.terminationGracePeriodSeconds
+            message = f"Container {container.name} failed {kind} probe, will be restarted"
+            listener.is_unhealthy(message, grace_s=None if grace is None else float(grace))
+
+    return report
+
+
+def _readiness(listener: HealthListener) -> Report:
+    def report(outcome: Outcome, verdict: bool | None) -> None:
+        if not outcome.success:
+            listener.probe_failed(f"Readiness probe failed: {outcome.message}")
+        if verdict is not None:
+            listener.is_ready(ready=verdict)
+
+    return report
 
 
 async def before_stop(lifecycle: Lifecycle | None, target: Target, *, grace_s: float) -> Outcome:

@@ -24,6 +24,7 @@ from lightkube.types import PatchType
 from isthmus.lab.client import EventRecorder, Informers, ObjectKey, ReconcileLoop, absent, key_of, metadata_of
 from isthmus.lab.client.status import status_patch
 from isthmus.lab.node.addresses import AddressPool
+from isthmus.lab.node.events import PodEvents
 from isthmus.lab.node.files import Cluster
 from isthmus.lab.node.heartbeat import Heartbeat
 from isthmus.lab.node.logs import LogStore
@@ -82,6 +83,7 @@ class Node:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._processes = ProcessHost(str(settings.folder))
+        self._events = PodEvents(EventRecorder(client, component="kubelet", host=settings.name))
         self._host = Host(
             name=settings.name,
             address=settings.address,
@@ -91,7 +93,7 @@ class Node:
             processes=self._processes,
             logs=logs,
             objects=_StoredObjects(informers),
-            events=EventRecorder(client, component="kubelet", host=settings.name),
+            events=self._events,
         )
         self._status = ReconcileLoop[ObjectKey]("pod status", self._write_status, workers=8)
         self._heartbeat = Heartbeat(client, name=settings.name, address=settings.address)
@@ -110,6 +112,7 @@ class Node:
             service = [
                 group.create_task(self._processes.run(started), name="processes"),
                 group.create_task(self._status.run(), name="pod status"),
+                group.create_task(self._events.run(), name="pod events"),
                 group.create_task(self._heartbeat.run(), name="heartbeat"),
             ]
             await started

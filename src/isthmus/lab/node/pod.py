@@ -4,23 +4,24 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from lightkube import AsyncClient
 from lightkube.models.core_v1 import Container, PodSpec, PodStatus
 from lightkube.resources.core_v1 import Pod
 
-from isthmus.lab.client import EventRecorder, key_of, metadata_of
+from isthmus.lab.client import key_of, metadata_of
 from isthmus.lab.node.container import ContainerRecord, ContainerRunner
+from isthmus.lab.node.containers import PodContainers
 from isthmus.lab.node.environment import CommandLine, command_line, environment
+from isthmus.lab.node.events import PodEvents
 from isthmus.lab.node.files import Cluster, PodFiles
 from isthmus.lab.node.logs import LogStore
 from isthmus.lab.node.mounts import inside
 from isthmus.lab.node.processes import ProcessHost
-from isthmus.lab.node.records import first_record
 from isthmus.lab.node.sources import MissingTokenError, Objects, Sources
-from isthmus.lab.node.status import PodFacts, is_sidecar, pod_status
+from isthmus.lab.node.status import PodFacts, pod_status
 from isthmus.lab.node.tokens import PodTokens
 from isthmus.lab.node.volumes import token_wishes
 
@@ -41,7 +42,7 @@ class Host:
     processes: ProcessHost
     logs: LogStore
     objects: Objects
-    events: EventRecorder
+    events: PodEvents
 
 
 class Listener(Protocol):
@@ -67,12 +68,9 @@ class PodWorker:
         self._sources_changed = asyncio.Event()
         self._stop = asyncio.Event()
         self._tokens = PodTokens(host.client, pod, changed=self.sources_changed)
-        known = {status.name: status for status in self._known_statuses()}
-        fresh = "PodInitializing" if self.spec.initContainers else "ContainerCreating"
-        self._init = {c.name: first_record(known.get(c.name), fresh=fresh) for c in self.spec.initContainers or []}
-        self._main = {c.name: first_record(known.get(c.name), fresh=fresh) for c in self.spec.containers}
-        self._runners: list[ContainerRunner] = []
+        self._containers = PodContainers(self.spec, pod.status or PodStatus(), make=self._runner)
         self._grace_s: float | None = None
+        self._stopped_at: float | None = None
 
     @property
     def spec(self) -> PodSpec:
@@ -80,42 +78,37 @@ class PodWorker:
         return self.pod.spec or PodSpec(containers=[])
 
     @property
-    def restart_policy(self) -> str:
-        """Always, OnFailure or Never."""
-        return self.spec.restartPolicy or "Always"
-
-    @property
     def grace_s(self) -> float:
         """Seconds between SIGTERM and SIGKILL."""
         wished = self.spec.terminationGracePeriodSeconds
         return self._grace_s if self._grace_s is not None else DEFAULT_GRACE_S if wished is None else float(wished)
 
-    def _known_statuses(self) -> list[Any]:
-        status = self.pod.status or PodStatus()
-        return [*(status.initContainerStatuses or []), *(status.containerStatuses or [])]
+    def kill_at(self, asked_at: float) -> float:
+        """When a container that was asked at ``asked_at`` to end is killed (loop time): a pod ends within one grace."""
+        return (asked_at if self._stopped_at is None else self._stopped_at) + self.grace_s
 
     def stop(self, *, grace_s: float | None = None) -> None:
         """Ask for the end; ``grace_s`` shortens the pod's own grace."""
         if grace_s is not None:
             self._grace_s = min(grace_s, self.grace_s)
+        if self._stopped_at is None:
+            self._stopped_at = asyncio.get_running_loop().time()
         self._stop.set()
         self._sources_changed.set()
-        for runner in self._runners:
-            runner.stop()
+        self._containers.stop()
 
     def sources_changed(self) -> None:
         """Something that the pod may refer to has changed."""
         self._sources_changed.set()
-        for runner in self._runners:
-            runner.sources_changed()
+        self._containers.poke()
 
     def changed(self) -> None:
         """The status has to be written."""
         self._listener(self)
 
-    async def event(self, *, reason: str, message: str, warning: bool = False) -> None:
-        """Record an Event about the pod."""
-        await self._host.events.record(self.pod, reason=reason, message=message, warning=warning)
+    def event(self, *, reason: str, message: str, warning: bool = False) -> None:
+        """Have an Event about the pod recorded; does not wait for it."""
+        self._host.events.record_nowait(self.pod, reason=reason, message=message, warning=warning)
 
     def status(self, known: PodStatus, *, now: datetime) -> PodStatus:
         """The pod's status as it is now."""
@@ -123,8 +116,8 @@ class PodWorker:
             spec=self.spec,
             uid=self.uid,
             known=known,
-            init=self._init,
-            main=self._main,
+            init=self._containers.init,
+            main=self._containers.main,
             address=self.address,
             host=self._host.address,
             began=self._began,
@@ -133,7 +126,7 @@ class PodWorker:
         return pod_status(facts, now=now)
 
     async def run(self) -> None:
-        """Mount, run the init containers one after the other, then the others together."""
+        """Mount, then run the containers."""
         try:
             async with asyncio.TaskGroup() as group:
                 keepers = [
@@ -143,7 +136,7 @@ class PodWorker:
                 self.changed()
                 if await self._mount():
                     keepers.append(group.create_task(self._keep_volumes(), name=f"volumes of {self.name}"))
-                    await self._run_containers(group)
+                    await self._containers.run()
                     await self._stop.wait()
                 for task in keepers:
                     task.cancel()
@@ -154,34 +147,8 @@ class PodWorker:
         """Delete the pod's folder with its logs."""
         self._files.remove()
 
-    async def _run_containers(self, group: asyncio.TaskGroup) -> None:
-        for container in self.spec.initContainers or []:
-            runner = self._runner(container, self._init[container.name])
-            if is_sidecar(container):
-                group.create_task(runner.run(policy="Always"), name=f"{self.name} {container.name}")
-                await self._started(runner)
-            else:
-                policy = "Never" if self.restart_policy == "Never" else "OnFailure"
-                if await runner.run(policy=policy) != 0:
-                    return
-            if self._stop.is_set():
-                return
-        async with asyncio.TaskGroup() as main:
-            for container in self.spec.containers:
-                runner = self._runner(container, self._main[container.name])
-                main.create_task(runner.run(policy=self.restart_policy), name=f"{self.name} {container.name}")
-
-    async def _started(self, runner: ContainerRunner) -> None:
-        while not (runner.record.started or self._stop.is_set()):
-            runner.progressed.clear()
-            await runner.progressed.wait()
-
     def _runner(self, container: Container, record: ContainerRecord) -> ContainerRunner:
-        runner = ContainerRunner(container, record, pod=self, processes=self._host.processes, logs=self._host.logs)
-        self._runners.append(runner)
-        if self._stop.is_set():
-            runner.stop()
-        return runner
+        return ContainerRunner(container, record, pod=self, processes=self._host.processes, logs=self._host.logs)
 
     async def _mount(self) -> bool:
         """Make the folder and all volumes; waits for what is missing. False if asked to stop before."""
@@ -190,15 +157,15 @@ class PodWorker:
             try:
                 self._files.mount(self._sources())
             except (LookupError, ValueError) as error:
-                await self._not_mounted(error)
+                self._not_mounted(error)
                 await self._sources_changed.wait()
             else:
                 return True
         return False
 
-    async def _not_mounted(self, error: Exception) -> None:
+    def _not_mounted(self, error: Exception) -> None:
         if not isinstance(error, MissingTokenError):  # one is on its way at every start: nothing to tell anybody about
-            await self.event(reason="FailedMount", message=f"MountVolume.SetUp failed: {error}", warning=True)
+            self.event(reason="FailedMount", message=f"MountVolume.SetUp failed: {error}", warning=True)
 
     async def _keep_volumes(self) -> None:
         while True:

@@ -1,17 +1,18 @@
 """Probes: how a container is asked whether it has started, lives and is ready (core/v1 Probe).
 
-Differences from kubelet, for the sake of a quick start on one machine: a readiness or startup probe begins without its
-initial delay and is repeated every 100 ms (an ``exec`` one every 500 ms) until it first succeeds or 30 s have gone;
-failures count against ``failureThreshold`` once in ``periodSeconds`` only, as they would without the haste.
+One difference from kubelet, for the sake of a quick start on one machine: a readiness or startup probe that one success
+satisfies is repeated every 100 ms (an ``exec`` one every 500 ms), once its initial delay is over, until it succeeds or
+30 s have gone. Failures count against ``failureThreshold``, and are told, once in ``periodSeconds`` only, as they would
+be without the haste.
 """
 
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from lightkube.models.core_v1 import Container, HTTPGetAction, Probe
+from lightkube.models.core_v1 import Container, GRPCAction, HTTPGetAction, Probe
 
 EAGER_S, EAGER_EXEC_S, EAGER_FOR_S = 0.1, 0.5, 30.0
 ANSWER_BYTES = 4096
@@ -37,6 +38,13 @@ class Target:
     execute: Execute
 
 
+class Report(Protocol):
+    """Who hears what a probe finds."""
+
+    def __call__(self, outcome: Outcome, verdict: bool | None) -> None:
+        """An outcome that counts, and the verdict if it changed it."""
+
+
 class ProbeState:
     """Thresholds: from single outcomes to a verdict. Pure; ``verdict`` is None until there is one."""
 
@@ -59,7 +67,7 @@ class ProbeState:
 def pause_s(probe: Probe, *, verdict: bool | None, age_s: float, kind: Kind) -> float:
     """How long until the probe is asked again."""
     period_s = float(probe.periodSeconds or 10)
-    if kind == "liveness" or verdict is not None or age_s > EAGER_FOR_S:
+    if kind == "liveness" or (probe.successThreshold or 1) > 1 or verdict is not None or age_s > EAGER_FOR_S:
         return period_s
     return min(period_s, EAGER_EXEC_S if probe.exec is not None else EAGER_S)
 
@@ -99,7 +107,16 @@ async def _ask(probe: Probe, target: Target, timeout_s: float) -> Outcome:
         _, writer = await asyncio.open_connection(host, port_number(probe.tcpSocket.port, target.container))
         writer.close()
         return Outcome(success=True)
-    raise LookupError("Probing: this node knows httpGet, tcpSocket and exec only")
+    if probe.grpc is not None:
+        return await _grpc(probe.grpc, target)
+    raise LookupError("Probing: this node knows httpGet, tcpSocket, grpc and exec only")
+
+
+async def _grpc(action: GRPCAction, target: Target) -> Outcome:
+    from isthmus.lab.node.grpc_probe import check_health  # only where it is asked for: it costs a lab 10 MB
+
+    message = await check_health(f"{target.address}:{action.port}", action.service or "")
+    return Outcome(success=not message, message=message)
 
 
 async def _http(action: HTTPGetAction, target: Target) -> Outcome:
@@ -134,18 +151,17 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
-async def watch(probe: Probe, target: Target, *, kind: Kind, report: Callable[[bool, str], None]) -> None:
-    """Ask again and again until cancelled; ``report(verdict, message)`` when the verdict changes."""
+async def watch(probe: Probe, target: Target, *, kind: Kind, report: Report) -> None:
+    """Ask again and again until cancelled; ``report`` hears of what counts."""
     loop = asyncio.get_running_loop()
+    period_s = float(probe.periodSeconds or 10)
+    await asyncio.sleep(float(probe.initialDelaySeconds or 0))
     state, began = ProbeState(probe), loop.time()
-    delay_s, period_s = float(probe.initialDelaySeconds or 0), float(probe.periodSeconds or 10)
-    counted = began + delay_s - period_s
-    if kind == "liveness":
-        await asyncio.sleep(delay_s)
+    counted = began - period_s
     while True:
         outcome = await ask(probe, target)
         if outcome.success or loop.time() - counted >= period_s * 0.9:
             counted = loop.time()
-            if state.observe(success=outcome.success):
-                report(outcome.success, outcome.message)
+            changed = state.observe(success=outcome.success)
+            report(outcome, state.verdict if changed else None)
         await asyncio.sleep(pause_s(probe, verdict=state.verdict, age_s=loop.time() - began, kind=kind))

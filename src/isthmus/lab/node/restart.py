@@ -4,6 +4,8 @@ The delay begins at 0.2 s rather than 10 s and doubles to 10 s rather than 300 s
 It begins anew after the container has run for 30 s.
 """
 
+from lightkube.models.core_v1 import Container
+
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
 FORGIVEN_AFTER_S = 30.0
@@ -18,6 +20,13 @@ def restarts(policy: str | None, *, exit_code: int) -> bool:
             return exit_code != 0
         case _:
             return True
+
+
+def init_policy(container: Container, pod_policy: str) -> str:
+    """The policy of an init container: a sidecar always runs, any other until its success, or once."""
+    if container.restartPolicy == "Always":
+        return "Always"
+    return "Never" if pod_policy == "Never" else "OnFailure"
 
 
 class RestartDelay:

@@ -111,16 +111,26 @@ def integer(name: str, cell: Cell) -> Column:
 
 
 def _ready(obj: View, _: datetime) -> str:
-    statuses = at(obj, "status.containerStatuses", ())
-    return f"{sum(1 for one in statuses if one.get('ready'))}/{len(at(obj, 'spec.containers', ()))}"
+    """Ready containers of all: sidecars count, other init containers do not."""
+    sidecars = _sidecars(obj)
+    beside = [one for one in at(obj, "status.initContainerStatuses", ()) if one["name"] in sidecars]
+    statuses = [*beside, *at(obj, "status.containerStatuses", ())]
+    return f"{sum(1 for one in statuses if one.get('ready'))}/{len(at(obj, 'spec.containers', ())) + len(sidecars)}"
 
 
 def _restarts(obj: View, now: datetime) -> str:
-    statuses = at(obj, "status.containerStatuses", ())
+    """Those of the init containers while these run, then those of the others and of sidecars."""
+    sidecars, init = _sidecars(obj), at(obj, "status.initContainerStatuses", ())
+    beside = [one for one in init if one["name"] in sidecars]
+    statuses = init if _init_reason(obj) else [*beside, *at(obj, "status.containerStatuses", ())]
     total = sum(one.get("restartCount", 0) for one in statuses)
     finished = [at(one, "lastState.terminated.finishedAt", "") for one in statuses]
     latest = max((text for text in finished if text), default="")
     return f"{total} ({age(latest, now)} ago)" if total and latest else str(total)
+
+
+def _sidecars(obj: View) -> set[str]:
+    return {one["name"] for one in at(obj, "spec.initContainers", ()) if one.get("restartPolicy") == "Always"}
 
 
 def _phase(obj: View, _: datetime) -> str:
@@ -133,15 +143,22 @@ def _phase(obj: View, _: datetime) -> str:
 
 
 def _init_reason(obj: View) -> str:
-    statuses = at(obj, "status.initContainerStatuses", ())
-    for index, one in enumerate(statuses):
-        if one.get("started") or at(one, "state.terminated.exitCode") == 0:
+    sidecars = _sidecars(obj)
+    for index, one in enumerate(at(obj, "status.initContainerStatuses", ())):
+        if at(one, "state.terminated.exitCode") == 0 or (one["name"] in sidecars and one.get("started")):
+            continue
+        if one["name"] in sidecars and _initialized(obj):
             continue
         reason = _state_reason(one)
         if reason and reason != "PodInitializing":
             return f"Init:{reason}"
         return f"Init:{index}/{len(at(obj, 'spec.initContainers', ()))}"
     return ""
+
+
+def _initialized(obj: View) -> bool:
+    conditions = at(obj, "status.conditions", ())
+    return any(one["type"] == "Initialized" and one.get("status") == "True" for one in conditions)
 
 
 def _container_reason(obj: View) -> str:
