@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from isthmus.lab.node.environment import CommandLine
-from isthmus.lab.node.logs import ContainerLog
+from isthmus.lab.node.log_files import ContainerLog
 from isthmus.lab.node.processes import Output, Process, ProcessHost
 
 OUTPUT_END_S = 0.5

@@ -142,6 +142,7 @@ class ContainerRunner:
         told = f"Back-off restarting failed container {self.container.name} in pod {self._pod.name}({self._pod.uid})"
         self._pod.event(reason="BackOff", message=told, warning=True)
         self.record.last = self.record.state
+        self._logs.set_aside(self._pod.uid, self.container.name)
         self._change(state=waiting("CrashLoopBackOff", message), ready=False)
         self.record.restarts += 1
         loop = asyncio.get_running_loop()

@@ -145,6 +145,7 @@ class PodWorker:
 
     def remove(self) -> None:
         """Delete the pod's folder with its logs."""
+        self._host.logs.forget(self.uid)
         self._files.remove()
 
     def _runner(self, container: Container, record: ContainerRecord) -> ContainerRunner:
