@@ -1,5 +1,6 @@
 """The pods of one namespace, made and looked at by kubectl, as their user does."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,20 @@ from tests.lab.workloads import pod
 
 SCRATCH = {"name": "w", "mountPath": "/w"}
 """A directory that the test sees too, at ``Pods.folder(name)``."""
+
+
+def wait_for(wanted: Any, look: Callable[[], list[Any]]) -> None:
+    """Wait until a look finds what is wanted; what it found last is in the failure."""
+    found: list[Any] = []
+
+    def there() -> bool:
+        found[:] = look()
+        return wanted in found
+
+    try:
+        eventually(there)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; wanted {wanted!r}, found {found!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +60,7 @@ class Pods:
 
     def shows(self, name: str, text: str, column: str = "STATUS") -> None:
         """Wait until ``kubectl get pod`` shows a text in a column."""
-        eventually(lambda: (shown := self.column(name, column)) == text or print(shown), within_s=15)
+        wait_for(text, lambda: [self.column(name, column)])
 
     def events(self, name: str) -> list[tuple[str, str, str]]:
         """Type, reason and message of the Events about a pod."""
@@ -55,7 +70,7 @@ class Pods:
 
     def happened(self, name: str, kind: str, reason: str, message: str) -> None:
         """Wait until there is such an Event about a pod."""
-        eventually(lambda: (kind, reason, message) in (found := self.events(name)) or print(found), within_s=15)
+        wait_for((kind, reason, message), lambda: self.events(name))
 
     def folder(self, name: str) -> Path:
         """Where the pod's :data:`SCRATCH` is on this machine."""

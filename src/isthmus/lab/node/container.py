@@ -5,6 +5,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 from lightkube.models.core_v1 import (
@@ -15,6 +16,7 @@ from lightkube.models.core_v1 import (
     ContainerStateWaiting,
 )
 
+from isthmus.lab.node import termination
 from isthmus.lab.node.capture import Capture, output_of
 from isthmus.lab.node.environment import CommandLine
 from isthmus.lab.node.health import before_stop, watch_health
@@ -39,6 +41,9 @@ class Surroundings(Protocol):
 
     def command(self, container: Container, argv: list[str] | None = None) -> CommandLine:
         """How to run the container, or ``argv`` inside it. Raises MissingSourceError, LookupError or ValueError."""
+
+    def message_file(self, container: Container) -> Path:
+        """Where the container may leave its last words."""
 
     def changed(self) -> None:
         """A container's state has changed."""
@@ -155,6 +160,8 @@ class ContainerRunner:
         record = self.record
         record.run += 1
         container_log = self._logs.begin(self._pod.uid, self.container.name, record.run)
+        last_words = self._pod.message_file(self.container)
+        termination.prepare(last_words)
         started = datetime.now(UTC).replace(microsecond=0)
         try:
             async with Capture(container_log) as capture:
@@ -176,7 +183,8 @@ class ContainerRunner:
             return CANNOT_START
         finally:
             container_log.close(now=datetime.now(UTC))
-        self._ended(code, started, reason="Completed" if code == 0 else "Error")
+        message = termination.message(self.container, last_words, container_log.files, failed=code != 0)
+        self._ended(code, started, reason="Completed" if code == 0 else "Error", message=message)
         return code
 
     def _ended(self, code: int, started: datetime, *, reason: str, message: str | None = None) -> None:

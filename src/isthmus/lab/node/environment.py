@@ -34,6 +34,14 @@ def expand(text: str, env: Mapping[str, str]) -> str:
     return REFERENCE.sub(value, text)
 
 
+def expand_all(text: str, env: Mapping[str, str]) -> str:
+    """As :func:`expand`; raises LookupError for a variable that there is not."""
+    absent = [name for name in REFERENCE.findall(text) if name and name not in env]
+    if absent:
+        raise LookupError(f"Expanding {text!r}: the container has no variable {absent[0]}")
+    return expand(text, env)
+
+
 def environment(
     container: Container, sources: Sources, *, base: Mapping[str, str], mounts: Mapping[str, str]
 ) -> dict[str, str]:
@@ -52,30 +60,36 @@ def environment(
             continue
         env |= {prefix + key: rewrite(value.decode(errors="replace"), mounts) for key, value in values.items()}
     for variable in container.env or []:
-        value = _value(variable, sources, env, mounts)
+        value = _value(variable, container, sources, env, mounts)
         if value is not None:
             env[variable.name] = value
     return env
 
 
-def _value(variable: EnvVar, sources: Sources, env: Mapping[str, str], mounts: Mapping[str, str]) -> str | None:
+def _value(
+    variable: EnvVar, container: Container, sources: Sources, env: Mapping[str, str], mounts: Mapping[str, str]
+) -> str | None:
     if variable.valueFrom is None:
         return expand(rewrite(variable.value or "", mounts), env)
-    value = _referred(variable, sources)
+    value = _referred(variable, container, sources)
     return rewrite(value, mounts) if value is not None else None
 
 
-def _referred(variable: EnvVar, sources: Sources) -> str | None:
+def _referred(variable: EnvVar, container: Container, sources: Sources) -> str | None:
     source = variable.valueFrom or EnvVarSource()
     if source.fieldRef is not None:
         return sources.field(source.fieldRef.fieldPath)
+    if source.resourceFieldRef is not None:
+        return sources.resource(source.resourceFieldRef, container=container.name)
     if (config := source.configMapKeyRef) is not None:
         values = sources.config_map(config.name or "", optional=bool(config.optional))
         return _key(values, config.key, "configmap", config)
     if (secret := source.secretKeyRef) is not None:
         values = sources.secret(secret.name or "", optional=bool(secret.optional))
         return _key(values, secret.key, "secret", secret)
-    raise LookupError(f"Setting {variable.name}: this node knows fieldRef, configMapKeyRef and secretKeyRef only")
+    raise LookupError(
+        f"Setting {variable.name}: this node knows fieldRef, resourceFieldRef, configMapKeyRef and secretKeyRef only"
+    )
 
 
 def _key(values: Mapping[str, bytes], key: str, kind: str, ref: object) -> str | None:

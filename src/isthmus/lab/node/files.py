@@ -3,6 +3,7 @@
 import base64
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from lightkube.models.core_v1 import Container, PodSpec, Volume
 from lightkube.resources.core_v1 import Pod
 
 from isthmus.lab.client import key_of
-from isthmus.lab.node.mounts import inside, mount_table
+from isthmus.lab.node.environment import expand_all
+from isthmus.lab.node.mounts import inside, mount_point, mount_table
 from isthmus.lab.node.payload import write_payload
 from isthmus.lab.node.sources import Sources
+from isthmus.lab.node.termination import DEFAULT_PATH
 from isthmus.lab.node.volumes import is_rendered, render
 
 TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - the path that Kubernetes documents
@@ -65,10 +68,24 @@ class PodFiles:
             elif volume.hostPath is None:
                 place.mkdir(mode=0o700, exist_ok=True)
 
-    def mounts(self, container: Container) -> dict[str, str]:
-        """mountPath to real place, for one container."""
+    def mounts(self, container: Container, *, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+        """mountPath to real place, for one container; ``variables`` are for paths that are made of them.
+
+        A ``subPath`` that is not there becomes a directory, if the volume can be written to.
+        """
         places = {volume.name: self._place(volume) for volume in self._spec.volumes or []}
-        return mount_table(container.volumeMounts or [], places)
+        mounts = container.volumeMounts or []
+        table = mount_table(mounts, places, expand=lambda text: expand_all(text, variables or {}))
+        rendered = {volume.name for volume in self._spec.volumes or [] if is_rendered(volume)}
+        for mount in mounts:
+            place = Path(table[mount_point(mount)])
+            if (mount.subPath or mount.subPathExpr) and mount.name not in rendered and not place.exists():
+                place.mkdir(mode=0o700, parents=True)
+        return table | {container.terminationMessagePath or DEFAULT_PATH: str(self.message(container))}
+
+    def message(self, container: Container) -> Path:
+        """The file of a container's last words."""
+        return self._folder / "messages" / container.name
 
     def environment(self) -> dict[str, str]:
         """The variables that every container has before its own."""
@@ -105,7 +122,9 @@ class PodFiles:
         return inside(self._folder / "volumes", volume.name)
 
     def _write_kubeconfig(self) -> None:
-        tokens = next((place for c in self._spec.containers if (place := self.mounts(c).get(TOKEN_MOUNT))), None)
+        mounts = (mount for c in self._spec.containers for mount in c.volumeMounts or [])
+        name = next((mount.name for mount in mounts if mount.mountPath == TOKEN_MOUNT), None)
+        tokens = next((self._place(volume) for volume in self._spec.volumes or [] if volume.name == name), None)
         if tokens is not None:
             self._kubeconfig.touch(mode=0o600)
             content = pod_kubeconfig(self._cluster, token_file=f"{tokens}/token", namespace=self._namespace)

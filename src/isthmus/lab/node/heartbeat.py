@@ -1,7 +1,6 @@
 """How a node says that it is there: its Node object and a Lease that it renews (documentation, "Nodes", heartbeats)."""
 
 import asyncio
-import os
 import platform
 from datetime import UTC, datetime
 
@@ -16,12 +15,12 @@ from lightkube.resources.core_v1 import Node
 from lightkube.types import PatchType
 
 from isthmus.lab.client import absent, conflict
+from isthmus.lab.node.resources import capacity
 
 log = structlog.get_logger()
 
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_S, RENEW_S = 40, 10.0
-PODS = "250"
 
 
 class Heartbeat:
@@ -93,13 +92,11 @@ def arch() -> str:
 
 def node_status(name: str, address: str, *, now: datetime) -> NodeStatus:
     """The status of a node that is ready."""
-    pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    capacity = {"cpu": str(os.cpu_count() or 1), "memory": f"{pages * page_bytes // 1024}Ki", "pods": PODS}
     release = platform.release()
     return NodeStatus(
         addresses=[NodeAddress(type="InternalIP", address=address), NodeAddress(type="Hostname", address=name)],
-        capacity=capacity,
-        allocatable=capacity,
+        capacity=capacity(),
+        allocatable=capacity(),
         conditions=[
             NodeCondition(
                 type="Ready",

@@ -10,7 +10,7 @@ variables that the node sets (``KUBECONFIG``).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lightkube.models.core_v1 import VolumeMount
@@ -34,8 +34,15 @@ def inside(directory: Path, relative: str) -> Path:
     return directory.joinpath(*parts)
 
 
-def mount_table(mounts: list[VolumeMount], volumes: Mapping[str, Path]) -> dict[str, str]:
-    """mountPath to the real place of each mount; ``volumes`` tells where each volume is.
+def mount_point(mount: VolumeMount) -> str:
+    """The mountPath without a slash at its end."""
+    return mount.mountPath.rstrip("/") or "/"
+
+
+def mount_table(
+    mounts: list[VolumeMount], volumes: Mapping[str, Path], *, expand: Callable[[str], str] = str
+) -> dict[str, str]:
+    """mountPath to the real place of each mount; ``volumes`` tells where each volume is, ``expand`` what variables are.
 
     Raises UnsafePathError for a subPath that leads out of its volume, LookupError for a volume the pod does not have.
     """
@@ -45,8 +52,9 @@ def mount_table(mounts: list[VolumeMount], volumes: Mapping[str, Path]) -> dict[
             raise LookupError(
                 f"Mounting volume {mount.name!r} at {mount.mountPath}: the pod has no volume of that name"
             )
+        below = mount.subPath or (expand(mount.subPathExpr) if mount.subPathExpr else "")
         place = volumes[mount.name]
-        table[mount.mountPath.rstrip("/") or "/"] = str(inside(place, mount.subPath) if mount.subPath else place)
+        table[mount_point(mount)] = str(inside(place, below) if below else place)
     return table
 
 

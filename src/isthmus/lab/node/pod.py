@@ -187,10 +187,16 @@ class PodWorker:
             tokens=self._tokens.present,
         )
 
+    def message_file(self, container: Container) -> Path:
+        """Where the container may leave its last words."""
+        return self._files.message(container)
+
     def command(self, container: Container, argv: list[str] | None = None) -> CommandLine:
         """How to run the container, or ``argv`` inside it."""
-        mounts = self._files.mounts(container)
-        env = environment(container, self._sources(), base=self._files.environment(), mounts=mounts)
+        sources, base = self._sources(), self._files.environment()
+        variables = environment(container, sources, base=base, mounts={})
+        mounts = self._files.mounts(container, variables=variables)
+        env = environment(container, sources, base=base, mounts=mounts)
         if argv is not None:
             container = Container(name=container.name, command=argv, workingDir=container.workingDir)
         return command_line(container, env, mounts=mounts, home=str(self._files.home))

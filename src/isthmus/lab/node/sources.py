@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from lightkube.models.core_v1 import PodSpec, ResourceFieldSelector
 from lightkube.resources.core_v1 import ConfigMap, Pod, Secret
 
-from isthmus.lab.node import fields
+from isthmus.lab.node import fields, resources
 
 DEFAULT_TOKEN_LIFE_S = 3600
 
@@ -47,10 +48,16 @@ class Sources:
     host_ip: str
     objects: Objects
     tokens: Mapping[TokenWish, str] = field(default_factory=dict)
+    capacity: Mapping[str, str] = field(default_factory=resources.capacity)
 
     def field(self, path: str) -> str:
         """A field of the pod itself; LookupError if the downward API does not have it."""
         return fields.field(self.pod, path, pod_ip=self.pod_ip, host_ip=self.host_ip)
+
+    def resource(self, selector: ResourceFieldSelector, *, container: str = "") -> str:
+        """A resource of a container; LookupError or ValueError if there is none such."""
+        spec = self.pod.spec or PodSpec(containers=[])
+        return resources.resource(spec, selector, container=container, node=self.capacity)
 
     def config_map(self, name: str, *, optional: bool = False) -> dict[str, bytes]:
         """The values of a ConfigMap by key; MissingSourceError if it is not there and not optional."""

@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
-from lightkube.models.core_v1 import KeyToPath, Volume, VolumeProjection
+from lightkube.models.core_v1 import DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection
 
 from isthmus.lab.node.mounts import UnsafePathError, inside
 from isthmus.lab.node.sources import DEFAULT_TOKEN_LIFE_S, MissingSourceError, MissingTokenError, Sources, TokenWish
 
-READABLE, WRITABLE = 0o400, 0o600
+READABLE, OWNER, OWNER_READS, DEFAULT = 0o400, 0o700, 0o500, 0o644
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeFile:
-    """One file of a volume. Only the owner may read it, whatever the pod asks for: the host is shared."""
+    """One file of a volume. Of the mode that a pod asks for only the owner's part counts: the host is shared."""
 
     content: bytes
     mode: int
@@ -48,10 +48,11 @@ def render(volume: Volume, sources: Sources) -> Files:
     """
     if (config := volume.configMap) is not None:
         values = sources.config_map(config.name or "", optional=bool(config.optional))
-        return _pick(values, config.items, what=f'configmap "{config.name}"', mode=_mode(config.defaultMode))
+        return _pick(values, config, what=f'configmap "{config.name}"', mode=_mode(config.defaultMode))
     if (secret := volume.secret) is not None:
         values = sources.secret(secret.secretName or "", optional=bool(secret.optional))
-        return _pick(values, secret.items, what=f'secret "{secret.secretName}"', mode=READABLE)
+        mode = _mode(secret.defaultMode) & OWNER_READS
+        return _pick(values, secret, what=f'secret "{secret.secretName}"', mode=mode)
     if (downward := volume.downwardAPI) is not None:
         return _downward(downward.items, sources, mode=_mode(downward.defaultMode))
     files: Files = {}
@@ -66,36 +67,52 @@ def _projected(piece: VolumeProjection, sources: Sources, *, mode: int) -> Files
         wish = _wish(token)
         if wish not in sources.tokens:
             raise MissingTokenError(f"service account token for audience {wish.audience!r} is not there yet")
-        return {_checked(token.path): VolumeFile(sources.tokens[wish].encode(), READABLE)}
+        return {_checked(token.path): VolumeFile(sources.tokens[wish].encode(), mode & OWNER_READS)}
     if (config := piece.configMap) is not None:
         values = sources.config_map(config.name or "", optional=bool(config.optional))
-        return _pick(values, config.items, what=f'configmap "{config.name}"', mode=mode)
+        return _pick(values, config, what=f'configmap "{config.name}"', mode=mode)
     if (secret := piece.secret) is not None:
         values = sources.secret(secret.name or "", optional=bool(secret.optional))
-        return _pick(values, secret.items, what=f'secret "{secret.name}"', mode=READABLE)
+        return _pick(values, secret, what=f'secret "{secret.name}"', mode=mode & OWNER_READS)
     if piece.downwardAPI is not None:
         return _downward(piece.downwardAPI.items, sources, mode=mode)
     raise LookupError("Rendering a projected volume: this node knows tokens, configMap, secret and downwardAPI only")
 
 
-def _downward(items: list[Any] | None, sources: Sources, *, mode: int) -> Files:
-    fields = [(item.path, item.fieldRef) for item in items or []]
-    if any(ref is None for _, ref in fields):
-        raise LookupError("Rendering a downwardAPI volume: this node knows fieldRef only")
-    return {_checked(path): VolumeFile(sources.field(ref.fieldPath).encode(), mode) for path, ref in fields}
+def _downward(items: list[DownwardAPIVolumeFile] | None, sources: Sources, *, mode: int) -> Files:
+    return {
+        _checked(item.path): VolumeFile(_told(item, sources).encode(), mode if item.mode is None else _mode(item.mode))
+        for item in items or []
+    }
 
 
-def _pick(values: Mapping[str, bytes], items: list[KeyToPath] | None, *, what: str, mode: int) -> Files:
-    if items is None:
+def _told(item: DownwardAPIVolumeFile, sources: Sources) -> str:
+    if item.fieldRef is not None:
+        return sources.field(item.fieldRef.fieldPath)
+    if item.resourceFieldRef is not None:
+        return sources.resource(item.resourceFieldRef)
+    raise LookupError(f"Rendering {item.path!r} of a downwardAPI volume: expected a fieldRef or a resourceFieldRef")
+
+
+class _Selection(Protocol):
+    """Which keys of a ConfigMap or Secret a volume shows, and as which files."""
+
+    items: list[KeyToPath] | None
+    optional: bool | None
+
+
+def _pick(values: Mapping[str, bytes], source: _Selection, *, what: str, mode: int) -> Files:
+    if source.items is None:
         return {_checked(key): VolumeFile(value, mode) for key, value in values.items()}
-    absent = [item.key for item in items if item.key not in values]
-    if absent:
+    absent = [item.key for item in source.items if item.key not in values]
+    if absent and not source.optional:
         raise MissingSourceError(f"{what} has no key {absent[0]}")
-    return {_checked(i.path): VolumeFile(values[i.key], mode if i.mode is None else _mode(i.mode)) for i in items}
+    present = [item for item in source.items if item.key in values]
+    return {_checked(i.path): VolumeFile(values[i.key], mode if i.mode is None else _mode(i.mode)) for i in present}
 
 
 def _mode(wished: int | None) -> int:
-    return READABLE if wished is not None and not wished & 0o200 else WRITABLE
+    return (DEFAULT if wished is None else wished) & OWNER | READABLE  # the node itself must read it
 
 
 def _checked(path: str) -> str:
