@@ -31,21 +31,27 @@ def eventually(condition: Callable[[], Any], *, within_s: float = 10.0) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """All clusters of one folder."""
+    """All clusters of one folder; ``prefix`` is a command within which all others run, as ``nsenter`` does it."""
 
     root: Path
+    prefix: tuple[str, ...] = ()
 
     def lab(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``isthmus lab``."""
-        command = [str(BIN / "isthmus"), "lab", *args, "--data-dir", str(self.root)]
+        command = [*self.prefix, str(BIN / "isthmus"), "lab", *args, "--data-dir", str(self.root)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
         assert result.returncode == 0 or not check, result.stderr + result.stdout
         return result
 
+    def start_lab(self, *args: str) -> subprocess.Popen[str]:
+        """Start an ``isthmus lab`` that goes on."""
+        command = [*self.prefix, str(BIN / "isthmus"), "lab", *args, "--data-dir", str(self.root)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
     def up(self, *names: str) -> "list[Cluster]":
         """Start clusters."""
         answer = json.loads(self.lab("up", *names, "--output", "json").stdout)
-        return [Cluster(**cluster) for cluster in answer["clusters"]]
+        return [Cluster(**cluster, prefix=self.prefix) for cluster in answer["clusters"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +64,10 @@ class Cluster:
     dns: str
     apps_domain: str
     pid: int
+    prefix: tuple[str, ...] = ()
 
     def _kubectl(self, *args: str) -> list[str]:
-        return [str(BIN / "kubectl"), "--kubeconfig", self.kubeconfig, *args]
+        return [*self.prefix, str(BIN / "kubectl"), "--kubeconfig", self.kubeconfig, *args]
 
     def kubectl(self, *args: str, stdin: str = "") -> str:
         """What a kubectl command prints; it must succeed."""

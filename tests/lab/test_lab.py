@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -87,9 +88,50 @@ def test_bad_names(machine: Machine) -> None:
         assert (result.returncode, result.stderr.startswith(message)) == (1, True), result.stderr
 
 
+def test_everything_as_json(machine: Machine) -> None:
+    """Every command says what it did as JSON too, and nothing else."""
+    (gold,) = machine.up("gold")
+
+    def told(*args: str) -> Any:
+        return json.loads(machine.lab(*args, "--output", "json").stdout)
+
+    described = {name: getattr(gold, name) for name in ("name", "kubeconfig", "server", "dns", "apps_domain", "pid")}
+    assert described in told("list")["clusters"]
+    assert told("status", "gold") == {"clusters": [{**described, "ready": True}]}
+    assert told("kubeconfig", "gold") == yaml.safe_load(Path(gold.kubeconfig).read_text())
+    assert told("down", "gold") == {"clusters": [{"name": "gold", "stopped": True}]}
+    assert told("down", "gold") == {"clusters": [{"name": "gold", "stopped": False}]}
+    assert told("delete", "gold") == {"clusters": [{"name": "gold", "deleted": True}]}
+    wrong = machine.lab("down", "gold", "--output", "yaml", check=False)
+    assert (wrong.returncode, "expected 'text' or 'json', not 'yaml'" in wrong.stderr) == (2, True)
+
+
+def test_the_log_of_a_cluster(machine: Machine) -> None:
+    """What its process says: all of it, its end, as JSON, and as it goes on until the cluster stops."""
+    machine.up("gold")
+    whole = machine.lab("logs", "gold").stdout
+    assert 'event="cluster is ready" cluster=gold' in whole
+    machine.lab("down", "gold")
+    machine.up("gold")
+    assert machine.lab("logs", "gold").stdout.startswith(whole)
+    last = machine.lab("logs", "gold", "--tail", "1").stdout
+    assert json.loads(machine.lab("logs", "gold", "--tail", "1", "-o", "json").stdout) == {
+        "cluster": "gold",
+        "line": last.removesuffix("\n"),
+    }
+    with machine.start_lab("logs", "gold", "-f", "--tail", "1") as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == last
+        machine.lab("down", "gold")
+        assert following.wait(timeout=5) == 0
+    machine.lab("delete", "gold")
+    missing = machine.lab("logs", "gold", check=False)
+    assert (missing.returncode, missing.stderr[:33]) == (1, "error: Looking for cluster 'gold'"), missing.stderr
+
+
 def test_a_taken_address(machine: Machine) -> None:
     """A cluster whose address is taken by something else does not start, and says why in one line."""
-    plan = ClusterFolder(machine.root, "taken").prepare(apps_domain=None)
+    plan = ClusterFolder(machine.root, "taken").prepare()
     with socket.create_server((plan.address, 6443)):
         result = machine.lab("up", "taken", check=False)
     assert result.returncode == 1
@@ -104,7 +146,7 @@ def test_a_taken_address(machine: Machine) -> None:
 def test_a_damaged_database(machine: Machine) -> None:
     """A cluster whose database is damaged does not start, and says why in one line."""
     folder = ClusterFolder(machine.root, "broken")
-    folder.prepare(apps_domain=None)
+    folder.prepare()
     machine.up("broken")
     machine.lab("down", "broken")
     for path in (folder.path / "apiserver").glob("*.db*"):

@@ -12,6 +12,8 @@ from isthmus.cli.gateway import EPILOG as GATEWAY_EPILOG
 from isthmus.cli.gateway import gateway
 from isthmus.cli.invite import INVITE_EPILOG, JOIN_EPILOG, invite, join
 from isthmus.cli.lab import app as lab
+from isthmus.cli.lab_logs import LAB_LOGS_EPILOG, lab_logs
+from isthmus.cli.lab_node import LAB_NODE_EPILOG, lab_node
 from isthmus.cli.link import LINK_EPILOG, UNLINK_EPILOG, link, unlink
 from isthmus.cli.lint import LINT_EPILOG, lint
 from isthmus.cli.operator import EPILOG as OPERATOR_EPILOG
@@ -52,6 +54,8 @@ app.command("pilot", epilog=PILOT_EPILOG)(pilot)
 app.command("preview", epilog=PREVIEW_EPILOG)(preview)
 app.command("status", epilog=STATUS_EPILOG)(status)
 app.command("unlink", epilog=UNLINK_EPILOG)(unlink)
+lab.command("logs", epilog=LAB_LOGS_EPILOG)(lab_logs)
+lab.command("node", epilog=LAB_NODE_EPILOG)(lab_node)
 app.add_typer(lab)
 
 

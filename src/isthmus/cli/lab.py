@@ -13,6 +13,7 @@ from isthmus.cli.epilogs import epilog
 
 if TYPE_CHECKING:
     from isthmus.lab.clusters import ClusterFolder
+    from isthmus.lab.plan import Wishes
 
 app = typer.Typer(name="lab", help="Kubernetes clusters on this machine, without root.", no_args_is_help=True)
 
@@ -29,19 +30,22 @@ DataDir = Annotated[
 Output = Annotated[str, typer.Option("--output", "-o", help="'text' or 'json'")]
 
 
-def _root(data_dir: Path | None) -> Path:
+def root_of(data_dir: Path | None) -> Path:
+    """The folder of all clusters, made if it is not there."""
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     root = (data_dir or Path(base) / "isthmus" / "lab").expanduser().absolute()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     return root
 
 
-def _fail(error: Exception) -> "typer.Exit":
+def failure(error: Exception) -> "typer.Exit":
+    """Say what is wrong; the exit code for it."""
     typer.echo(f"error: {error}", err=True)
     return typer.Exit(1)
 
 
-def _check(output: str) -> None:
+def check_output(output: str) -> None:
+    """Raises typer.BadParameter for what is no output format."""
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected 'text' or 'json', not {output!r}", param_hint="--output")
 
@@ -64,6 +68,7 @@ def _describe(folder: "ClusterFolder") -> dict[str, Any]:
         "isthmus lab up",
         "isthmus lab up red green",
         "isthmus lab up red --foreground",
+        "isthmus lab up red --pod-cidr 10.88.0.0/16 --service-cidr 10.89.0.0/16",
     ),
 )
 def up(
@@ -73,6 +78,12 @@ def up(
     apps_domain: Annotated[
         str | None, typer.Option(help="Domain of load balancers; {name} is the cluster's [default: apps.{name}.test]")
     ] = None,
+    pod_cidr: Annotated[
+        str | None, typer.Option(help="Range of pods' addresses, which the machine has [default: of 127.0.0.0/8]")
+    ] = None,
+    service_cidr: Annotated[
+        str | None, typer.Option(help="Range of Services' addresses, likewise [default: of 127.0.0.0/8]")
+    ] = None,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, and end with Ctrl-C; one cluster only.")
     ] = False,
@@ -80,25 +91,27 @@ def up(
 ) -> None:
     """Start clusters, or do nothing if they run; returns when they work."""
     from isthmus.lab import daemon
-    from isthmus.lab.clusters import ClusterError, ClusterFolder
+    from isthmus.lab.clusters import ClusterFolder
+    from isthmus.lab.errors import ClusterError
+    from isthmus.lab.plan import Wishes
 
-    _check(output)
-    root = _root(data_dir)
+    check_output(output)
+    root = root_of(data_dir)
+    wishes = Wishes(apps_domain=apps_domain, pod_cidr=pod_cidr, service_cidr=service_cidr)
     try:
         chosen = [ClusterFolder(root, name) for name in names or [DEFAULT_NAME]]
         if foreground:
-            _foreground(chosen, apps_domain)
+            _foreground(chosen, wishes)
             return
         for folder in chosen:
-            folder.prepare(apps_domain=apps_domain)
+            folder.prepare(wishes)
         _start(chosen, quiet=output == "json")
         merged = daemon.merge_kubeconfigs(root, current=chosen[0].name)
     except ClusterError as error:
-        raise _fail(error) from None
+        raise failure(error) from None
     described = [_describe(folder) for folder in chosen]
-    if output == "json":
-        typer.echo(json.dumps({"clusters": described}))
-    else:
+    _tell(described, output)
+    if output == "text":
         typer.echo(f"\nexport KUBECONFIG={merged}\nkubectl --context {chosen[0].name} get pods -A")
 
 
@@ -118,52 +131,72 @@ def _start(chosen: "list[ClusterFolder]", *, quiet: bool) -> None:
         console.print(f"[green]✓[/] {folder.name} {what} ({time.monotonic() - began:.1f} s)  {folder.kubeconfig}")
 
 
-def _foreground(chosen: "list[ClusterFolder]", apps_domain: str | None) -> None:
-    from isthmus.lab import serve
+def _foreground(chosen: "list[ClusterFolder]", wishes: "Wishes") -> None:
+    from isthmus.lab import process, serve
 
     if len(chosen) != 1:
         raise typer.BadParameter("expected one cluster to stay in the foreground with", param_hint="--foreground")
-    serve.configure_log()
-    serve.serve(chosen[0], apps_domain=apps_domain)
+    process.configure_log()
+    serve.serve(chosen[0], wishes)
 
 
 @app.command(
     epilog=epilog(
-        {0: "stopped, or did not run", 1: "there is no such cluster"},
+        {0: "stopped, or did not run", 1: "there is no such cluster", 2: "an option is wrong"},
         "isthmus lab down",
         "isthmus lab down red",
     ),
 )
-def down(names: Names = None, *, data_dir: DataDir = None) -> None:
+def down(names: Names = None, *, data_dir: DataDir = None, output: Output = "text") -> None:
     """Stop clusters with all that runs in them; what they have stored stays. Without names: all of them."""
     from isthmus.lab import daemon
 
-    for folder in _chosen(names, data_dir):
+    check_output(output)
+    told = []
+    for folder in chosen_clusters(names, data_dir):
         stopped = daemon.stop(folder)
-        typer.echo(f"{folder.name} {'stopped' if stopped else 'does not run'}")
+        told.append({"name": folder.name, "stopped": stopped})
+        _say(f"{folder.name} {'stopped' if stopped else 'does not run'}", output)
+    _tell(told, output)
 
 
 @app.command(
     epilog=epilog(
-        {0: "deleted", 1: "there is no such cluster"},
+        {0: "deleted", 1: "there is no such cluster", 2: "an option is wrong"},
         "isthmus lab delete red",
     ),
 )
-def delete(names: Names, *, data_dir: DataDir = None) -> None:
+def delete(names: Names, *, data_dir: DataDir = None, output: Output = "text") -> None:
     """Stop clusters and delete all that they have stored."""
     from isthmus.lab import daemon
 
-    for folder in _chosen(names, data_dir):
+    check_output(output)
+    told = []
+    for folder in chosen_clusters(names, data_dir):
         daemon.stop(folder)
         shutil.rmtree(folder.path)
-        typer.echo(f"{folder.name} deleted")
-    daemon.merge_kubeconfigs(_root(data_dir))
+        told.append({"name": folder.name, "deleted": True})
+        _say(f"{folder.name} deleted", output)
+    daemon.merge_kubeconfigs(root_of(data_dir))
+    _tell(told, output)
 
 
-def _chosen(names: list[str] | None, data_dir: Path | None) -> "list[ClusterFolder]":
-    from isthmus.lab.clusters import ClusterError, ClusterFolder, folders
+def _say(line: str, output: str) -> None:
+    if output == "text":
+        typer.echo(line)
 
-    root = _root(data_dir)
+
+def _tell(clusters: list[dict[str, Any]], output: str) -> None:
+    if output == "json":
+        typer.echo(json.dumps({"clusters": clusters}))
+
+
+def chosen_clusters(names: list[str] | None, data_dir: Path | None) -> "list[ClusterFolder]":
+    """The clusters of these names, or all of them. Raises typer.Exit if there is no such cluster."""
+    from isthmus.lab.clusters import ClusterFolder, folders
+    from isthmus.lab.errors import ClusterError
+
+    root = root_of(data_dir)
     if not names:
         return folders(root)
     try:
@@ -171,21 +204,24 @@ def _chosen(names: list[str] | None, data_dir: Path | None) -> "list[ClusterFold
         for folder in chosen:
             folder.plan()
     except ClusterError as error:
-        raise _fail(error) from None
+        raise failure(error) from None
     return chosen
 
 
 @app.command(
     "list",
     epilog=epilog(
-        {0: "the names are printed, if there are any"},
+        {0: "the names are printed, if there are any", 2: "an option is wrong"},
         "isthmus lab list",
     ),
 )
-def list_clusters(*, data_dir: DataDir = None) -> None:
+def list_clusters(*, data_dir: DataDir = None, output: Output = "text") -> None:
     """The names of all clusters."""
-    for folder in _chosen(None, data_dir):
-        typer.echo(folder.name)
+    check_output(output)
+    found = chosen_clusters(None, data_dir)
+    for folder in found:
+        _say(folder.name, output)
+    _tell([_describe(folder) for folder in found], output)
 
 
 @app.command(
@@ -200,12 +236,11 @@ def status(names: Names = None, *, data_dir: DataDir = None, output: Output = "t
     from rich.console import Console
     from rich.table import Table
 
-    _check(output)
-    chosen = _chosen(names, data_dir)
+    check_output(output)
+    chosen = chosen_clusters(names, data_dir)
     described = [{**_describe(folder), "ready": folder.ready()} for folder in chosen]
-    if output == "json":
-        typer.echo(json.dumps({"clusters": described}))
-    else:
+    _tell(described, output)
+    if output == "text":
         columns = ("name", "ready", "pid", "server", "dns", "apps_domain")
         table = Table(*columns, box=None)
         for cluster in described:
@@ -217,15 +252,19 @@ def status(names: Names = None, *, data_dir: DataDir = None, output: Output = "t
 
 @app.command(
     epilog=epilog(
-        {0: "it is printed", 1: "there is no such cluster, or it was never started"},
+        {0: "it is printed", 1: "there is no such cluster, or it was never started", 2: "an option is wrong"},
         "isthmus lab kubeconfig red",
     ),
 )
-def kubeconfig(name: str, *, data_dir: DataDir = None) -> None:
-    """Print the administrator's kubeconfig of a cluster."""
-    from isthmus.lab.clusters import ClusterError
+def kubeconfig(name: str, *, data_dir: DataDir = None, output: Output = "text") -> None:
+    """Print the administrator's kubeconfig of a cluster, as YAML or as JSON."""
+    import yaml
 
-    (folder,) = _chosen([name], data_dir)
+    from isthmus.lab.errors import ClusterError
+
+    check_output(output)
+    (folder,) = chosen_clusters([name], data_dir)
     if not folder.kubeconfig.exists():
-        raise _fail(ClusterError(f"Reading the kubeconfig of {name!r}: it has never been started"))
-    typer.echo(folder.kubeconfig.read_text(), nl=False)
+        raise failure(ClusterError(f"Reading the kubeconfig of {name!r}: it has never been started"))
+    text = folder.kubeconfig.read_text()
+    typer.echo(json.dumps(yaml.safe_load(text)) + "\n" if output == "json" else text, nl=False)

@@ -5,25 +5,19 @@ All of them but the API server are its clients over its wire protocol, with one 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-import httpx2
 import structlog
 import yaml
-from lightkube import AsyncClient, KubeConfig
-from lightkube.config.client_adapter import verify_cluster
+from lightkube import KubeConfig
 from lightkube.config.kubeconfig import SingleConfig
-from lightkube.config.models import User
 
-from isthmus.aiohttp_transport import AiohttpTransport, session
+from isthmus.lab.access import Access, access
 from isthmus.lab.apiserver import ApiServer, Settings, Started
 from isthmus.lab.client import Informers
-from isthmus.lab.client.discovery import http_client
-from isthmus.lab.clusters import API_PORT, ClusterFolder, ClusterPlan, OtherZones
+from isthmus.lab.clusters import ClusterFolder, OtherZones
 from isthmus.lab.controllers import (
     DeploymentController,
     EndpointSliceController,
@@ -38,6 +32,7 @@ from isthmus.lab.dns import DnsServer, DnsSettings
 from isthmus.lab.dns.stubs import Upstream
 from isthmus.lab.node import Cluster, Node, NodeSettings
 from isthmus.lab.node.logs import LogStore
+from isthmus.lab.plan import API_PORT, ClusterPlan
 from isthmus.lab.proxy import ServiceProxy
 
 log = structlog.get_logger()
@@ -48,15 +43,6 @@ class Part(Protocol):
 
     async def run(self) -> None:
         """Work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How the cluster's own parts reach its API server."""
-
-    api: Started
-    client: AsyncClient
-    http: httpx2.AsyncClient
 
 
 class LabCluster:
@@ -80,8 +66,8 @@ class LabCluster:
             api_started: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
             server = group.create_task(ApiServer(settings, logs=logs).run(api_started), name="api server")
             api = await api_started
-            async with _access(api) as access:
-                await self._run_parts(access, logs, started, stop)
+            async with access(_config(api)) as clients:
+                await self._run_parts(api, clients, logs, started, stop)
             server.cancel()
 
     @property
@@ -89,11 +75,16 @@ class LabCluster:
         return self._folder.path / "pods"
 
     async def _run_parts(
-        self, access: Access, logs: LogStore, started: "asyncio.Future[Started]", stop: asyncio.Event
+        self,
+        api: Started,
+        clients: Access,
+        logs: LogStore,
+        started: "asyncio.Future[Started]",
+        stop: asyncio.Event,
     ) -> None:
-        plan, client, http = self._plan, access.client, access.http
+        plan, client, http = self._plan, clients.client, clients.http
         informers = Informers(client)
-        node = Node(client, informers, http=http, logs=logs, settings=self._node_settings(access.api))
+        node = Node(client, informers, http=http, logs=logs, settings=self._node_settings(api))
         names = DnsServer(informers, self._dns_settings())
         parts: list[Part] = [
             Scheduler(client, informers),
@@ -101,9 +92,7 @@ class LabCluster:
             ReplicaSetController(client, informers),
             EndpointSliceController(client, informers),
             LoadBalancerController(client, informers, pool=plan.load_balancers, apps_domain=plan.apps_domain),
-            NamespaceController(
-                client, informers, http=http, settings=NamespaceSettings(root_ca=access.api.ca.decode())
-            ),
+            NamespaceController(client, informers, http=http, settings=NamespaceSettings(root_ca=api.ca.decode())),
             ServiceProxy(client, informers, node_address=plan.address),
             GarbageCollector(client, informers, http=http),
         ]
@@ -116,7 +105,7 @@ class LabCluster:
             service += [group.create_task(part.run(), name=type(part).__name__) for part in parts]
             pods = group.create_task(node.run(), name="node")
             await node.ready.wait()
-            started.set_result(access.api)
+            started.set_result(api)
             await stop.wait()
             node.stop()
             await asyncio.wait([pods])
@@ -141,21 +130,6 @@ class LabCluster:
             apps_domain=plan.apps_domain,
             other_zones=lambda: [(zone, Upstream(*server)) for zone, server in others()],
         )
-
-
-@asynccontextmanager
-async def _access(api: Started) -> AsyncIterator[Access]:
-    """Clients with the administrator's token, closed at the end."""
-    config = _config(api)
-    verify = await asyncio.to_thread(verify_cluster, config.cluster, User(), config.abs_file)
-    transport = AiohttpTransport(session(verify, auto_decompress=False))
-    client = AsyncClient(config, field_manager="isthmus-lab", trust_env=False, transport=transport)
-    http = http_client(config, transport)
-    try:
-        yield Access(api=api, client=client, http=http)
-    finally:
-        await http.aclose()
-        await client.close()
 
 
 def _config(api: Started) -> SingleConfig:

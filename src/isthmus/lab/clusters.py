@@ -1,93 +1,18 @@
-"""The clusters of this machine: their folders, their parts of 127.0.0.0/8, and whether they run.
-
-Each cluster owns a /13, chosen at its first start and kept: block k is 127.(16+8k).0.0/13. With b = 16+8k:
-
-    127.b.0.1            the node, the API server (port 6443) and the name server (port 10053)
-    127.(b+1).0.0/16     pods
-    127.(b+2).0.0/16     Services
-    127.(b+3).0.0/16     load balancers
-    127.(b+4..b+7).0.0   not used yet
-
-So clusters never meet, on Linux no set-up is needed, and an address says whose it is. 127.0.0.0 to 127.15.255.255 is
-left to everybody else. Which block comes first depends on the folder of all clusters, so that two users (or two test
-runs) of one machine, who do not see each other's folders, hardly ever choose the same one.
-"""
+"""The clusters of this machine: their folders, and whether they run. Which addresses they have is in ``plan``."""
 
 import fcntl
-import hashlib
 import json
 import os
-import re
-import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import NamedTuple
 
-FIRST_BLOCK, BLOCK_SIZE, BLOCKS = 16, 8, 29  # the last is 127.240.0.0/13
-API_PORT, DNS_PORT = 6443, 10053
-DEFAULT_APPS_DOMAIN = "apps.{name}.test"
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+from isthmus.lab.errors import ClusterError, ClusterRunningError
+from isthmus.lab.plan import NAME, ClusterPlan, NameServer, Wishes, free_block
+from isthmus.lab.ranges import require_disjoint, require_here
+
 RECORD, LOCK, READY = "cluster.json", "lock", "ready"
-
-
-class NameServer(NamedTuple):
-    """Where names are asked for."""
-
-    host: str
-    port: int
-
-
-class ClusterError(Exception):
-    """Something about a cluster that its user can set right; the message says what."""
-
-
-class ClusterRunningError(ClusterError):
-    """The cluster runs already, in another process."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterPlan:
-    """What is fixed at a cluster's first start."""
-
-    name: str
-    block: int
-    apps_domain: str
-
-    @property
-    def address(self) -> str:
-        """The cluster's own address: node, API server, name server."""
-        return f"127.{self.block}.0.1"
-
-    def range(self, offset: int) -> IPv4Network:
-        """One of the cluster's /16 networks."""
-        return IPv4Network(f"127.{self.block + offset}.0.0/16")
-
-    @property
-    def pods(self) -> IPv4Network:
-        """Where pods get their addresses from."""
-        return self.range(1)
-
-    @property
-    def services(self) -> IPv4Network:
-        """Where Services get their addresses from."""
-        return self.range(2)
-
-    @property
-    def load_balancers(self) -> IPv4Network:
-        """Where load balancers get their addresses from."""
-        return self.range(3)
-
-    @property
-    def server(self) -> str:
-        """The API server's URL."""
-        return f"https://{self.address}:{API_PORT}"
-
-    @property
-    def dns(self) -> NameServer:
-        """The name server."""
-        return NameServer(self.address, DNS_PORT)
 
 
 class ClusterFolder:
@@ -118,24 +43,28 @@ class ClusterFolder:
         except (ValueError, TypeError) as error:
             raise ClusterError(f"Reading {path}: {error}; delete the cluster and make it anew") from error
 
-    def prepare(self, *, apps_domain: str | None) -> ClusterPlan:
+    def prepare(self, wishes: Wishes | None = None) -> ClusterPlan:
         """The plan of the cluster, made now if this is its first start.
 
-        Raises ClusterError if no block of addresses is free, or another apps domain was fixed before.
+        Raises ClusterError if no block of addresses is free, if what is wished can't be had, or if something else was
+        fixed before; also if the machine does not have a range of addresses that was chosen.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        wanted = (apps_domain or DEFAULT_APPS_DOMAIN).replace("<name>", "{name}").replace("{name}", self.name)
-        if self.exists():
-            plan = self.plan()
-            if apps_domain is not None and plan.apps_domain != wanted:
-                raise ClusterError(
-                    f"Starting cluster {self.name!r} with apps domain {wanted}: it has been made with "
-                    f"{plan.apps_domain}; delete it first"
-                )
-            return plan
+        wishes = wishes or Wishes()
         with _locked(self.root / LOCK):
-            plan = ClusterPlan(name=self.name, block=_free_block(self.root), apps_domain=wanted)
-            write_private(self.path / RECORD, json.dumps(asdict(plan)))
+            plan = self.plan() if self.exists() else self._first_plan(wishes)
+            plan.require(wishes)
+            for network in plan.chosen:
+                require_here(network)
+            if not self.exists():
+                write_private(self.path / RECORD, json.dumps(asdict(plan)))
+        return plan
+
+    def _first_plan(self, wishes: Wishes) -> ClusterPlan:
+        others = [folder.plan() for folder in folders(self.root) if folder.name != self.name]
+        plan = wishes.plan(self.name, block=free_block(self.root, {other.block for other in others}))
+        taken = [(f"cluster {other.name!r}", network) for other in others for network in _ranges(other)]
+        require_disjoint((plan.pods, plan.services), [*taken, ("this cluster's load balancers", plan.load_balancers)])
         return plan
 
     def hold(self) -> int:
@@ -214,23 +143,8 @@ class OtherZones:
 LOOKED_UP_FOR_S = 0.25
 
 
-def _free_block(root: Path) -> int:
-    taken = {folder.plan().block for folder in folders(root)}
-    first = int.from_bytes(hashlib.sha256(str(root.resolve()).encode()).digest()[:4])
-    for number in range(BLOCKS):
-        block = FIRST_BLOCK + BLOCK_SIZE * ((first + number) % BLOCKS)
-        if block not in taken and _can_bind(f"127.{block}.0.1", API_PORT):
-            return block
-    raise ClusterError(f"Choosing addresses for a cluster: all {BLOCKS} blocks are in use; delete a cluster")
-
-
-def _can_bind(address: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True
+def _ranges(plan: ClusterPlan) -> tuple[IPv4Network, ...]:
+    return (plan.pods, plan.services, plan.load_balancers)
 
 
 def write_private(path: Path, text: str) -> None:

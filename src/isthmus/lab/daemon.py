@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from isthmus.lab.clusters import ClusterError, ClusterFolder, folders, write_private
+from isthmus.lab.clusters import ClusterFolder, folders, write_private
+from isthmus.lab.errors import ClusterError
 
-START_S, STOP_S, POLL_S = 30.0, 15.0, 0.02
+START_S, STOP_S, POLL_S, FOLLOW_S = 30.0, 15.0, 0.02, 0.1
 LOG_TAIL_LINES = 5
 
 
@@ -76,6 +79,25 @@ def stop(folder: ClusterFolder) -> bool:
             _signal(pid, signal.SIGKILL)  # the warden then ends what it runs
         time.sleep(POLL_S)
     return True
+
+
+def log_lines(folder: ClusterFolder, *, tail: int | None, follow: bool) -> Iterator[str]:
+    """The lines of a cluster's log, or its last ``tail`` ones; with ``follow`` those to come, until the cluster stops.
+
+    Raises ClusterError if there is no log: the cluster was never started in the background.
+    """
+    try:
+        file = folder.log.open(errors="replace")
+    except FileNotFoundError:
+        raise ClusterError(f"Reading the log of {folder.name!r}: it was never started in the background") from None
+    with file:
+        yield from (line.rstrip("\n") for line in (file if tail is None else deque(file, maxlen=tail)))
+        while follow:
+            running = folder.pid() is not None  # looked at first: what it said last is read after it has ended
+            yield from (line.rstrip("\n") for line in file)
+            if not running:
+                return
+            time.sleep(FOLLOW_S)
 
 
 def _exists(pid: int) -> bool:

@@ -25,7 +25,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What pods are told of their cluster. ``ca`` is PEM; ``dns`` is ``ip:port``."""
+    """What pods are told of their cluster. ``ca`` is PEM; ``dns`` is ``ip:port``, empty for none."""
 
     server_host: str
     server_port: int
@@ -99,8 +99,8 @@ class PodFiles:
             "PYTHONUNBUFFERED": "1",
             "KUBERNETES_SERVICE_HOST": cluster.server_host,
             "KUBERNETES_SERVICE_PORT": str(cluster.server_port),
-            "DNS_SERVER": cluster.dns,
         }
+        found |= {"DNS_SERVER": cluster.dns} if cluster.dns else {}
         return found | ({"KUBECONFIG": str(self._kubeconfig)} if self._kubeconfig.exists() else {})
 
     def remove(self) -> None:

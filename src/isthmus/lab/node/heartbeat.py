@@ -20,7 +20,7 @@ from isthmus.lab.node.resources import capacity
 log = structlog.get_logger()
 
 LEASE_NAMESPACE = "kube-node-lease"
-LEASE_S, RENEW_S = 40, 10.0
+LEASE_S, RENEW_S, LEAVE_S = 40, 10.0, 1.0
 
 
 class Heartbeat:
@@ -44,6 +44,16 @@ class Heartbeat:
                 log.info("heartbeat failed", node=self._name, error=str(error))
                 pause_s = 0.2
             await asyncio.sleep(pause_s)
+
+    async def leave(self) -> None:
+        """Say that the node is going, so that it gets no more pods; a server that does not answer is not waited for."""
+        status = node_status(self._name, self._address, now=_now(), ready=False)
+        patch = {"status": {"conditions": status.to_dict()["conditions"]}}
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self._client.patch(Node.Status, self._name, patch, patch_type=PatchType.MERGE)
+        except (httpx2.HTTPError, OSError) as error:
+            log.info("node has left without saying so", node=self._name, error=str(error))
 
     async def _register(self) -> None:
         status = node_status(self._name, self._address, now=_now())
@@ -90,8 +100,8 @@ def arch() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
-def node_status(name: str, address: str, *, now: datetime) -> NodeStatus:
-    """The status of a node that is ready."""
+def node_status(name: str, address: str, *, now: datetime, ready: bool = True) -> NodeStatus:
+    """The status of a node that is ready, or is going."""
     release = platform.release()
     return NodeStatus(
         addresses=[NodeAddress(type="InternalIP", address=address), NodeAddress(type="Hostname", address=name)],
@@ -100,9 +110,9 @@ def node_status(name: str, address: str, *, now: datetime) -> NodeStatus:
         conditions=[
             NodeCondition(
                 type="Ready",
-                status="True",
-                reason="NodeReady",
-                message="the node runs pods as processes",
+                status="True" if ready else "False",
+                reason="NodeReady" if ready else "NodeShutdown",
+                message="the node runs pods as processes" if ready else "the node is shutting down",
                 lastHeartbeatTime=now,
                 lastTransitionTime=now,
             )

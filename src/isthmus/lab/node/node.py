@@ -123,6 +123,7 @@ class Node:
                 await self._stopping.wait()
                 for worker in self._workers.values():
                     worker.stop(grace_s=STOP_GRACE_S)
+            await self._heartbeat.leave()
             for task in service:
                 task.cancel()
 

@@ -1,0 +1,151 @@
+"""Clusters and nodes with addresses of their user's choice, in a network namespace that has some."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.lab.machine import Cluster, Machine, eventually, processes_of
+from tests.lab.workloads import container, pod, shell, web
+
+pytestmark = [pytest.mark.slow, pytest.mark.kubectl]
+
+PODS, SERVICES, NODE = "10.88.0.0/16", "10.89.0.0/16", "10.90.0.0/24"
+NAMESPACE = f"ip link set lo up && for range in {PODS} {SERVICES} {NODE}; do ip route add local $range dev lo; done"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A folder for clusters within a network namespace of its own, which ends with its first process."""
+    command = ["unshare", "--map-root-user", "--net", "sh", "-c", f"{NAMESPACE} && echo ready && exec cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        if first.stdout.readline() != "ready\n":
+            pytest.skip("this machine does not allow network namespaces to its users")
+        prefix = ("nsenter", "--target", str(first.pid), "--user", "--preserve-credentials", "--net")
+        machine = Machine(tmp_path_factory.mktemp("lab"), prefix)
+        try:
+            yield machine
+        finally:
+            machine.lab("down")
+            assert processes_of(machine.root) == []
+            first.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(machine: Machine) -> Cluster:
+    """A cluster whose pods and Services have chosen addresses."""
+    options = ("--pod-cidr", PODS, "--service-cidr", SERVICES, "--output", "json")
+    (found,) = json.loads(machine.lab("up", "red", *options).stdout)["clusters"]
+    return Cluster(**found, prefix=machine.prefix)
+
+
+ASKS = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).read().decode())"
+
+
+def ask(cluster: Cluster, name: str, url: str, **spec: object) -> str:
+    """What a pod is answered."""
+    cluster.apply(pod("default", name, container("python3", "-c", ASKS, url), restartPolicy="OnFailure", **spec))
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=15s")
+    said = cluster.kubectl("logs", name).strip()
+    cluster.kubectl("delete", "pod", name, "--wait=false")
+    return said
+
+
+def test_a_range_that_the_machine_lacks(machine: Machine) -> None:
+    """The error names the command that makes it, and nothing is left of the cluster."""
+    result = machine.lab("up", "none", "--pod-cidr", "10.91.0.0/16", check=False)
+    assert result.returncode == 1
+    assert result.stderr.endswith("make them so, as root: ip route add local 10.91.0.0/16 dev lo\n")
+    assert "none" not in machine.lab("list").stdout
+
+
+def test_pods_and_services_have_chosen_addresses(cluster: Cluster) -> None:
+    """They get them out of the ranges, and reach each other there."""
+    cluster.apply(*web("default"))
+    cluster.kubectl("rollout", "status", "deploy/web", "--timeout=15s")
+    (item,) = cluster.get("pods", "-l", "app=web")["items"]
+    address = cluster.get("service", "web")["spec"]["clusterIP"]
+    assert item["status"]["podIP"].startswith("10.88.0.")
+    assert address.startswith("10.89.")
+    assert ask(cluster, "asks", f"http://{address}:8000") == item["metadata"]["name"]
+    cluster.kubectl("delete", "deploy,service,configmap", "web")
+
+
+@pytest.fixture
+def node(machine: Machine, cluster: Cluster) -> Iterator[subprocess.Popen[str]]:
+    """A second node, by itself, that knows the cluster by its kubeconfig only."""
+    options = ("--kubeconfig", cluster.kubeconfig, "--name", "two", "--pod-cidr", NODE, "--dns", cluster.dns)
+    with machine.start_lab("node", *options) as process:
+        assert process.stdout is not None
+        try:
+            assert 'event="node is ready" node=two' in process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+    cluster.kubectl("delete", "node", "two")
+
+
+def ready(cluster: Cluster, node: str) -> str:
+    conditions = cluster.get("node", node)["status"]["conditions"]
+    return str(next(one["status"] for one in conditions if one["type"] == "Ready"))
+
+
+@pytest.mark.usefixtures("node")
+def test_a_node_by_itself(cluster: Cluster) -> None:
+    """It runs pods with its own addresses, tokens, ConfigMaps, probes; Services lead to them, and they to Services."""
+    here = {"kubernetes.io/hostname": "two"}
+    objects = web("default", replicas=2)
+    objects[1]["spec"]["template"]["spec"]["nodeSelector"] = here
+    cluster.apply(*objects)
+    cluster.kubectl("rollout", "status", "deploy/web", "--timeout=15s")
+    items = cluster.get("pods", "-l", "app=web")["items"]
+    assert {item["status"]["podIP"][:6] for item in items} == {"10.90."}
+    address = cluster.get("service", "web")["spec"]["clusterIP"]
+    assert ask(cluster, "asks", f"http://{address}:8000") in {item["metadata"]["name"] for item in items}
+    whoami = shell("kubectl auth whoami -o 'jsonpath={.status.userInfo.username}' > /dev/termination-log")
+    cluster.apply(pod("default", "who", whoami, nodeSelector=here, restartPolicy="Never"))
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/who", "--timeout=15s")
+    (who,) = cluster.get("pod", "who")["status"]["containerStatuses"]
+    assert who["state"]["terminated"]["message"] == "system:serviceaccount:default:default"
+    cluster.kubectl("delete", "pod", "who")
+    cluster.kubectl("delete", "deploy,service,configmap", "web", "--timeout=10s")
+
+
+def test_a_node_that_is_stopped(machine: Machine, cluster: Cluster, node: subprocess.Popen[str]) -> None:
+    """Its pods end with it, and it says that it takes no more."""
+    cluster.apply(pod("default", "stays", shell("exec sleep 1000"), nodeSelector={"kubernetes.io/hostname": "two"}))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/stays", "--timeout=10s")
+    assert len(processes_of(machine.root / ".nodes")) == 1
+    node.send_signal(signal.SIGTERM)
+    assert node.wait(timeout=10) == 0
+    assert processes_of(machine.root / ".nodes") == []
+    assert ready(cluster, "two") == "False"
+    cluster.kubectl("delete", "pod", "stays", "--force", "--grace-period=0")
+
+
+def test_a_node_that_is_killed(machine: Machine, cluster: Cluster, node: subprocess.Popen[str]) -> None:
+    """Nothing that it ran is left within two seconds."""
+    cluster.apply(pod("default", "stays", shell("exec sleep 1000"), nodeSelector={"kubernetes.io/hostname": "two"}))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/stays", "--timeout=10s")
+    os.kill(node.pid, signal.SIGKILL)
+    eventually(lambda: processes_of(machine.root / ".nodes") == [], within_s=2)
+    cluster.kubectl("delete", "pod", "stays", "--force", "--grace-period=0")
+
+
+def test_a_node_that_can_not_be(machine: Machine, cluster: Cluster, tmp_path: Path) -> None:
+    """A range that is not here, and a server that is not there, are errors in one line."""
+    options = ("node", "--kubeconfig", cluster.kubeconfig, "--name", "three")
+    lacks = machine.lab(*options, "--pod-cidr", "10.91.0.0/24", check=False)
+    assert (lacks.returncode, "ip route add local 10.91.0.0/24 dev lo" in lacks.stderr) == (1, True)
+    missing = machine.lab("node", "--kubeconfig", str(tmp_path / "none"), "--pod-cidr", NODE, check=False)
+    assert (missing.returncode, missing.stderr.startswith(f"error: Reading {tmp_path / 'none'}: ")) == (1, True)
+    away = tmp_path / "away"
+    away.write_text(Path(cluster.kubeconfig).read_text().replace(cluster.server, "https://127.0.0.1:9"))
+    nobody = machine.lab("node", "--kubeconfig", str(away), "--name", "three", "--pod-cidr", NODE, check=False)
+    assert nobody.returncode == 1
+    assert nobody.stderr.startswith("error: Running node 'three': Reaching https://127.0.0.1:9: ")
