@@ -4,12 +4,17 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.lab.machine import Cluster, Machine, eventually, processes_of
+from tests.lab.node.live import SCRATCH
 from tests.lab.workloads import container, pod, shell, web
+
+from isthmus.lab.apiserver.identity.authority import load_authority, new_authority
 
 pytestmark = [pytest.mark.slow, pytest.mark.kubectl]
 
@@ -107,13 +112,90 @@ def test_a_node_by_itself(cluster: Cluster) -> None:
     assert {item["status"]["podIP"][:6] for item in items} == {"10.90."}
     address = cluster.get("service", "web")["spec"]["clusterIP"]
     assert ask(cluster, "asks", f"http://{address}:8000") in {item["metadata"]["name"] for item in items}
-    whoami = shell("kubectl auth whoami -o 'jsonpath={.status.userInfo.username}' > /dev/termination-log")
+    whoami = shell("kubectl auth whoami -o 'jsonpath={.status.userInfo.username}'")
     cluster.apply(pod("default", "who", whoami, nodeSelector=here, restartPolicy="Never"))
     cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/who", "--timeout=15s")
-    (who,) = cluster.get("pod", "who")["status"]["containerStatuses"]
-    assert who["state"]["terminated"]["message"] == "system:serviceaccount:default:default"
+    assert cluster.kubectl("logs", "who").strip() == "system:serviceaccount:default:default"
     cluster.kubectl("delete", "pod", "who")
     cluster.kubectl("delete", "deploy,service,configmap", "web", "--timeout=10s")
+
+
+WAIT = "until [ -e /w/{} ]; do sleep 0.02; done"
+
+
+@pytest.mark.usefixtures("node")
+def test_logs_of_a_node_by_itself(machine: Machine, cluster: Cluster) -> None:
+    """The API server asks the node for them, with every option, and only who has the right gets them from the node."""
+    here = {"kubernetes.io/hostname": "two"}
+    script = f"echo one; {WAIT.format('go')}; echo two; {WAIT.format('end')}; exit 1"
+    talks = shell(script, volumeMounts=[SCRATCH])
+    volumes = [{"name": "w", "emptyDir": {}}]
+    cluster.apply(pod("default", "talks", talks, volumes=volumes, nodeSelector=here))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/talks", "--timeout=10s")
+    uid = cluster.get("pod", "talks")["metadata"]["uid"]
+    folder = machine.root / ".nodes" / "two" / "pods" / uid / "volumes" / "w"
+    with cluster.start_kubectl("logs", "-f", "talks") as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "one\n"
+        (folder / "go").touch()
+        assert following.stdout.readline() == "two\n"
+        assert cluster.kubectl("logs", "talks", "--tail=1", "--since=1h") == "two\n"
+        assert cluster.kubectl("logs", "talks", "--limit-bytes=2") == "on"
+        assert cluster.kubectl("logs", "talks", "--timestamps").splitlines()[0].endswith("Z one")
+        nothing = cluster.try_kubectl("logs", "talks", "--previous")
+        assert 'previous terminated container "c" in pod "default/talks" not found' in nothing.stderr
+        (folder / "end").touch()
+        assert following.wait(timeout=5) == 0
+    eventually(lambda: cluster.get("pod", "talks")["status"]["containerStatuses"][0]["restartCount"])
+    assert cluster.kubectl("logs", "talks", "--previous") == "one\ntwo\n"
+    cluster.kubectl("delete", "pod", "talks", "--grace-period=1")
+
+
+CURL = """
+import ssl, sys, urllib.error, urllib.request
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+if len(sys.argv) > 2:
+    context.load_cert_chain(sys.argv[2])
+try:
+    print(urllib.request.urlopen(sys.argv[1], context=context, timeout=5).status)
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+except OSError:
+    print("refused")
+"""
+
+
+@pytest.mark.usefixtures("node")
+def test_who_may_read_logs_from_a_node(machine: Machine, cluster: Cluster, tmp_path: Path) -> None:
+    """Without a certificate of the cluster nobody is answered; with one, only who may use the node's proxy."""
+    authority = load_authority(machine.root / "red" / "apiserver" / "pki", now=datetime.now(UTC))
+    stranger = new_authority(now=datetime.now(UTC))
+    credentials = {
+        "nobody": authority.client("nobody", [], now=datetime.now(UTC)),
+        "admin": authority.client("someone", ["system:masters"], now=datetime.now(UTC)),
+        "stranger": stranger.client("someone", ["system:masters"], now=datetime.now(UTC)),
+    }
+
+    def get(path: str, *credential: str) -> str:
+        files = [str(tmp_path / f"{name}.pem") for name in credential]
+        command = [*machine.prefix, sys.executable, "-c", CURL, f"https://10.90.0.1:10250{path}", *files]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    for name, one in credentials.items():
+        (tmp_path / f"{name}.pem").write_bytes(one.key + one.certificate)
+    path = "/containerLogs/default/none/c"
+    assert get(path) == "refused"
+    assert get(path, "stranger") == "refused"
+    assert get(path, "nobody") == "403 nobody may not get nodes/proxy of two"
+    assert get(path, "admin") == "404 pod default/none does not run on two"
+    assert get("/containerLogs/default/../c", "admin").startswith("404")
+    cluster.apply(pod("default", "says", shell("exec sleep 1000"), nodeSelector={"kubernetes.io/hostname": "two"}))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/says", "--timeout=10s")
+    assert get("/containerLogs/default/says/c", "admin") == "200"
+    assert get("/containerLogs/default/says/other", "admin") == "404 container other is not one of pod default/says"
+    assert get("/containerLogs/default/says/c?tailLines=x", "admin").startswith("400 Reading the options of a log: ")
+    cluster.kubectl("delete", "pod", "says", "--grace-period=1")
 
 
 def test_a_node_that_is_stopped(machine: Machine, cluster: Cluster, node: subprocess.Popen[str]) -> None:

@@ -20,6 +20,7 @@ from isthmus.lab.client import Informers
 from isthmus.lab.dns import DnsServer, DnsSettings
 from isthmus.lab.errors import ClusterError, ClusterRunningError
 from isthmus.lab.node import Node, NodeSettings
+from isthmus.lab.node.log_server import PORT, LogServer, LogServerSettings
 from isthmus.lab.node.logs import LogStore
 from isthmus.lab.plan import DNS_PORT, NAME
 from isthmus.lab.process import run_process, stop_at_signals
@@ -105,17 +106,21 @@ async def _require_server(http: httpx2.AsyncClient, server: str) -> None:
 
 async def _run_parts(settings: ApartSettings, config: SingleConfig, clients: Access, stop: asyncio.Event) -> None:
     informers = Informers(clients.client)
+    logs = LogStore(settings.folder / "pods")
+    served = LogServerSettings(node=settings.name, address=settings.address, folder=settings.folder)
+    log_server = LogServer(clients.client, informers, logs=logs, settings=served)
     node = Node(
         clients.client,
         informers,
         http=clients.http,
-        logs=LogStore(settings.folder / "pods"),
+        logs=logs,
         settings=NodeSettings(
             name=settings.name,
             folder=settings.folder / "pods",
             address=settings.address,
             pods=settings.pods,
             cluster=cluster_of(config, dns=settings.name_server),
+            log_port=PORT,
         ),
     )
     network = _Network(settings, clients, informers) if settings.services else None
@@ -123,6 +128,7 @@ async def _run_parts(settings: ApartSettings, config: SingleConfig, clients: Acc
         service = [group.create_task(network.run(), name="network")] if network else []
         service.append(group.create_task(informers.run(), name="informers"))
         await informers.wait_synced()
+        service.append(group.create_task(log_server.run(), name="logs"))
         pods = group.create_task(node.run(), name="node")
         await node.ready.wait()
         log.info("node is ready", node=settings.name, address=settings.address, pods=str(settings.pods))

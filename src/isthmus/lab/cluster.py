@@ -32,6 +32,7 @@ from isthmus.lab.dns import DnsServer, DnsSettings
 from isthmus.lab.dns.stubs import Upstream
 from isthmus.lab.node import Cluster, Node, NodeSettings
 from isthmus.lab.node.logs import LogStore
+from isthmus.lab.node_logs import NodeLogs, node_client, publish_client_authority
 from isthmus.lab.plan import API_PORT, ClusterPlan
 from isthmus.lab.proxy import ServiceProxy
 
@@ -54,7 +55,8 @@ class LabCluster:
 
     async def run(self, started: "asyncio.Future[Started]", *, stop: asyncio.Event) -> None:
         """Serve. ``started`` is done when pods can be created and reached."""
-        logs = LogStore(self._pod_folder)
+        own = LogStore(self._pod_folder)
+        logs = NodeLogs(own)
         settings = Settings(
             data_dir=self._folder.path / "apiserver",
             host=self._plan.address,
@@ -66,8 +68,11 @@ class LabCluster:
             api_started: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
             server = group.create_task(ApiServer(settings, logs=logs).run(api_started), name="api server")
             api = await api_started
-            async with access(_config(api)) as clients:
-                await self._run_parts(api, clients, logs, started, stop)
+            async with access(_config(api)) as clients, node_client(api, self._folder.path / "client.pem") as nodes:
+                informers = Informers(clients.client)
+                await publish_client_authority(clients.client, api.ca)
+                logs.reach(informers, nodes)
+                await self._run_parts(api, clients, informers, own, started, stop)
             server.cancel()
 
     @property
@@ -78,12 +83,12 @@ class LabCluster:
         self,
         api: Started,
         clients: Access,
+        informers: Informers,
         logs: LogStore,
         started: "asyncio.Future[Started]",
         stop: asyncio.Event,
     ) -> None:
         plan, client, http = self._plan, clients.client, clients.http
-        informers = Informers(client)
         node = Node(client, informers, http=http, logs=logs, settings=self._node_settings(api))
         names = DnsServer(informers, self._dns_settings())
         parts: list[Part] = [

@@ -338,7 +338,7 @@ class Lines:
         self.closed = asyncio.Event()
         self.asked: dict[str, object] = {}
 
-    def open(self, **asked: object) -> AsyncIterator[bytes]:
+    async def open(self, **asked: object) -> AsyncIterator[bytes]:
         self.asked = asked
         if asked["previous"]:
             raise LookupError("previous terminated container main in pod one not found")

@@ -25,7 +25,7 @@ async def read(
     stamps: bool = False,
     previous: bool = False,
 ) -> str:
-    pieces = store.open(
+    pieces = await store.open(
         namespace="shop",
         pod="web",
         uid="uid",
@@ -39,9 +39,9 @@ async def read(
     return b"".join([piece async for piece in pieces]).decode()
 
 
-def following(store: LogStore) -> AsyncIterator[bytes]:
+async def following(store: LogStore) -> AsyncIterator[bytes]:
     """The log from its last line on."""
-    return store.open(
+    return await store.open(
         namespace="shop",
         pod="web",
         uid="uid",
@@ -113,7 +113,7 @@ async def test_options(store: LogStore) -> None:
 
 async def test_follow(store: LogStore, log: ContainerLog) -> None:
     """A follower gets what is written later, and ends with the container."""
-    pieces = following(store)
+    pieces = await following(store)
     assert await anext(pieces) == b"line 4\n"
     log.write("stderr", b"more", now=NOW)
     log.write("stderr", b" of it\nand a rest", now=NOW)
@@ -140,7 +140,7 @@ async def test_previous(store: LogStore, log: ContainerLog) -> None:
 async def test_rotation(store: LogStore, log: ContainerLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log does not grow for ever, what is kept is read as one, and a follower goes on."""
     monkeypatch.setattr(log_files, "FILE_BYTES", 500)
-    pieces = following(store)
+    pieces = await following(store)
     assert await anext(pieces) == b"line 4\n"
     for number in range(100):
         log.write("stdout", f"new {number}\n".encode(), now=NOW)

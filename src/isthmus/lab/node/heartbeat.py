@@ -8,7 +8,14 @@ import httpx2
 import structlog
 from lightkube import ApiError, AsyncClient
 from lightkube.models.coordination_v1 import LeaseSpec
-from lightkube.models.core_v1 import NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo
+from lightkube.models.core_v1 import (
+    DaemonEndpoint,
+    NodeAddress,
+    NodeCondition,
+    NodeDaemonEndpoints,
+    NodeStatus,
+    NodeSystemInfo,
+)
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Node
@@ -26,10 +33,12 @@ LEASE_S, RENEW_S, LEAVE_S = 40, 10.0, 1.0
 class Heartbeat:
     """Keeps the Node object Ready and its Lease fresh."""
 
-    def __init__(self, client: AsyncClient, *, name: str, address: str) -> None:
+    def __init__(self, client: AsyncClient, *, name: str, address: str, port: int | None = None) -> None:
+        """``port`` is where the node serves its logs, None if it does not."""
         self._client = client
         self._name = name
         self._address = address
+        self._port = port
         self.registered = asyncio.Event()
 
     async def run(self) -> None:
@@ -57,6 +66,8 @@ class Heartbeat:
 
     async def _register(self) -> None:
         status = node_status(self._name, self._address, now=_now())
+        if self._port is not None:
+            status.daemonEndpoints = NodeDaemonEndpoints(kubeletEndpoint=DaemonEndpoint(Port=self._port))
         try:
             known = await self._client.get(Node, self._name)
         except ApiError as error:

@@ -51,7 +51,7 @@ class LogStore:
     def _directory(self, uid: str, container: str) -> Path:
         return self._root / uid / "logs" / container
 
-    def open(  # noqa: PLR0913 - the options of PodLogOptions, one by one
+    async def open(  # noqa: PLR0913 - the options of PodLogOptions, one by one
         self,
         *,
         namespace: str,

@@ -38,13 +38,18 @@ STOP_GRACE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """folder: where pods' files are kept; pods: the range that pod addresses come from; address: the node's own."""
+    """What a node is.
+
+    folder: where pods' files are kept; pods: the range that pod addresses come from; address: the node's own;
+    log_port: where it serves logs, None if the API server has them at hand.
+    """
 
     name: str
     folder: Path
     address: str
     pods: IPv4Network
     cluster: Cluster
+    log_port: int | None = None
 
 
 class _StoredObjects:
@@ -96,7 +101,7 @@ class Node:
             events=self._events,
         )
         self._status = ReconcileLoop[ObjectKey]("pod status", self._write_status, workers=8)
-        self._heartbeat = Heartbeat(client, name=settings.name, address=settings.address)
+        self._heartbeat = Heartbeat(client, name=settings.name, address=settings.address, port=settings.log_port)
         self._stopping = asyncio.Event()
         self.ready = self._heartbeat.registered
 

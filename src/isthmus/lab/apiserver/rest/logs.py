@@ -28,7 +28,7 @@ async def pod_log(services: Services, call: Call) -> Stream:
     if not at(pod, "spec.nodeName"):
         raise bad_request(f"pod {call.target.name} does not have a host assigned")
     try:
-        lines = services.logs.open(
+        lines = await services.logs.open(
             namespace=call.target.namespace,
             pod=call.target.name,
             uid=str(metadata(pod)["uid"]),

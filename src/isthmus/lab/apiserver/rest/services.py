@@ -23,11 +23,11 @@ from isthmus.lab.apiserver.storage import Store
 class PodLogs(Protocol):
     """Where the output of pods is to be had: the port that the node fills.
 
-    The iterator is closed (``aclose``, if it has one) when the client goes away or the server stops. ``open`` itself
-    raises LookupError, with the reason, when there is no such log.
+    The iterator is closed (``aclose``, if it has one) when the client goes away or the server stops. ``open`` itself,
+    awaited, raises LookupError, with the reason, when there is no such log.
     """
 
-    def open(  # noqa: PLR0913  # one for each option of the log subresource
+    async def open(  # noqa: PLR0913  # one for each option of the log subresource
         self,
         *,
         namespace: str,

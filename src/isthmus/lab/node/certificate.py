@@ -1,0 +1,45 @@
+"""Certificates between an API server and a node: whose a client's is, and one for the node itself."""
+
+import ipaddress
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+LIFE, BACKDATE = timedelta(days=365), timedelta(minutes=5)
+
+
+class Peer(NamedTuple):
+    """The user that a client certificate names (Kubernetes documentation, "X509 client certificates")."""
+
+    user: str
+    groups: list[str]
+
+
+def peer_of(der: bytes) -> Peer:
+    """Whose certificate it is; the empty user, who has no rights, if it names nobody."""
+    subject = x509.load_der_x509_certificate(der).subject
+    names = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    return Peer(names[0] if names else "", groups)
+
+
+def write_self_signed(file: Path, *, name: str, address: str, now: datetime) -> None:
+    """A new key and certificate in one PEM file (0600)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).add_extension(alternative, critical=False)
+    certificate = builder.not_valid_before(now - BACKDATE).not_valid_after(now + LIFE).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(private + certificate.public_bytes(pem))
