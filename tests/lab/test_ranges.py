@@ -1,5 +1,6 @@
 """Clusters and nodes with addresses of their user's choice, in a network namespace that has some."""
 
+import base64
 import json
 import os
 import signal
@@ -12,12 +13,14 @@ from pathlib import Path
 import pytest
 from tests.lab.machine import Cluster, Machine, eventually, processes_of
 from tests.lab.node.live import SCRATCH
-from tests.lab.workloads import container, pod, shell, web
+from tests.lab.workloads import WEB, container, pod, service, shell, web
 
 from isthmus.lab.apiserver.identity.authority import load_authority, new_authority
 
 pytestmark = [pytest.mark.slow, pytest.mark.kubectl]
 
+SERVE = Path(__file__).parent / "apiserver" / "serve.py"
+BARE_SERVICES = "127.96.0.0/16"  # as that server has them
 PODS, SERVICES, NODE = "10.88.0.0/16", "10.89.0.0/16", "10.90.0.0/24"
 NAMESPACE = f"ip link set lo up && for range in {PODS} {SERVICES} {NODE}; do ip route add local $range dev lo; done"
 
@@ -231,3 +234,65 @@ def test_a_node_that_can_not_be(machine: Machine, cluster: Cluster, tmp_path: Pa
     nobody = machine.lab("node", "--kubeconfig", str(away), "--name", "three", "--pod-cidr", NODE, check=False)
     assert nobody.returncode == 1
     assert nobody.stderr.startswith("error: Running node 'three': Reaching https://127.0.0.1:9: ")
+
+
+@pytest.fixture
+def bare(machine: Machine, tmp_path: Path) -> Iterator[Cluster]:
+    """An API server and nothing else: no controllers, no scheduler, no node, no proxy."""
+    command = [*machine.prefix, sys.executable, str(SERVE), str(tmp_path / "data")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        kubeconfig = tmp_path / "kubeconfig"
+        ca = base64.b64encode(told["ca"].encode()).decode()
+        document = {
+            "clusters": [{"name": "c", "cluster": {"server": told["url"], "certificate-authority-data": ca}}],
+            "users": [{"name": "u", "user": {"token": told["admin_token"]}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        kubeconfig.write_text(json.dumps(document))
+        try:
+            yield Cluster("bare", str(kubeconfig), told["url"], "", "", process.pid, prefix=machine.prefix)
+        finally:
+            process.terminate()
+
+
+RESOLVES = """
+import os, sys, urllib.request, dns.resolver
+resolver = dns.resolver.Resolver(configure=False)
+host, _, port = os.environ["DNS_SERVER"].partition(":")
+resolver.nameservers, resolver.port = [host], int(port)
+address = resolver.resolve("web.default.svc.cluster.local", "A")[0].to_text()
+print(address, urllib.request.urlopen(f"http://{address}:8000", timeout=5).read().decode())
+"""
+
+
+def test_a_node_that_answers_for_services(machine: Machine, bare: Cluster) -> None:
+    """With nothing but an API server, a node makes Services reachable, with their ports translated, and their names."""
+    options = ("--kubeconfig", bare.kubeconfig, "--name", "alone", "--pod-cidr", NODE, "--service-cidr", BARE_SERVICES)
+    spec = {"nodeName": "alone", "automountServiceAccountToken": False}
+    server = container("python3", "-c", WEB)
+    probe = {"tcpSocket": {"port": 8080}}
+    slice_ = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-x", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+    }
+    with machine.start_lab("node", *options) as node:
+        assert node.stdout is not None
+        assert 'event="logs are not served"' in node.stdout.readline() + node.stdout.readline()
+        bare.apply(pod("default", "web", {**server, "readinessProbe": probe}, **spec), service("default", "web"))
+        bare.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=10s")
+        address = bare.get("pod", "web")["status"]["podIP"]
+        bare.apply({**slice_, "endpoints": [{"addresses": [address], "conditions": {"ready": True}}]})
+        asks = shell(f"python3 -c '{RESOLVES}' > /dev/termination-log")
+        bare.apply(pod("default", "asks", asks, restartPolicy="OnFailure", **spec))
+        bare.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/asks", "--timeout=15s")
+        (status,) = bare.get("pod", "asks")["status"]["containerStatuses"]
+        cluster_ip = bare.get("service", "web")["spec"]["clusterIP"]
+        assert status["state"]["terminated"]["message"] == f"{cluster_ip} web\n"
+        node.send_signal(signal.SIGTERM)
+        assert node.wait(timeout=10) == 0
