@@ -103,6 +103,9 @@ def test_last_words_that_are_no_file(pods: Pods) -> None:
     pods.run("odd", *({**one, "name": name, "env": words} for name, one in named.items()), restartPolicy="Never")
     found = {name: ended(pods, "odd", name).get("message") for name in named}
     assert found == {"c": None, "link": None, "long": "x" * 4096}
+    folder = shell("test -d /w/seen && exit 0; rm $WORDS; mkdir -p $WORDS/in /w/seen; exit 1", volumeMounts=[SCRATCH])
+    pods.run("folder", {**folder, "env": words}, restartPolicy="OnFailure")
+    pods.shows("folder", "Completed")
 
 
 def test_restart_on_failure(pods: Pods) -> None:

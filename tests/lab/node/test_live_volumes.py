@@ -3,11 +3,12 @@
 import json
 import os
 import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.lab.machine import eventually
-from tests.lab.node.live import SCRATCH, Pods
+from tests.lab.machine import eventually, processes_of
+from tests.lab.node.live import SCRATCH, Pods, wait_for
 from tests.lab.workloads import config_map, container, shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.kubectl]
@@ -144,3 +145,35 @@ def test_sub_paths(pods: Pods) -> None:
     refused = pods.status("writes", "asks")["state"]["waiting"]
     assert refused["reason"] == "CreateContainerError"
     assert refused["message"] == "Expanding '$(NOBODY)': the container has no variable NOBODY"
+
+
+def test_sub_paths_that_can_not_be(pods: Pods) -> None:
+    """One that leads out of its volume, or through a file, makes no container, and the status says why."""
+    first = {**shell("touch /w/file", volumeMounts=[SCRATCH]), "name": "first"}
+    out = shell("true", volumeMounts=[{**SCRATCH, "subPathExpr": "../$(POD_NAME)"}])
+    through = {**shell("true", volumeMounts=[{**SCRATCH, "subPath": "file/x"}]), "name": "through"}
+    pods.run("odd", out, through, initContainers=[first], restartPolicy="Never")
+    for name, why in (("c", "expected a relative path without '..'"), ("through", "Not a directory")):
+        wait_for("CreateContainerError", lambda name=name: [waits(pods, name)["reason"]])  # type: ignore[misc]  # mypy does not see the default
+        assert why in waits(pods, name)["message"]
+
+
+def waits(pods: Pods, container: str) -> Any:
+    """Why a container waits."""
+    return pods.status("odd", container).get("state", {}).get("waiting", {"reason": ""})
+
+
+def test_a_volume_that_its_own_container_has_ruined(pods: Pods) -> None:
+    """It is not updated any more, and that is all: the container runs on, and ends when it is told to."""
+    pods.cluster.apply(config_map(pods.namespace, "conf", a="1"))
+    mount = {"name": "conf", "mountPath": "/conf"}
+    ruins = shell("rm -rf /conf && touch /conf && echo ruined; exec sleep 1000", volumeMounts=[mount])
+    pods.run("vandal", ruins, volumes=[{"name": "conf", "configMap": {"name": "conf"}}])
+    eventually(lambda: pods.kubectl("logs", "vandal") == "ruined\n")
+    folder = pods.folder("vandal").parent.parent
+    pods.cluster.apply(config_map(pods.namespace, "conf", a="2"))
+    said = Path(pods.cluster.kubeconfig).with_name("lab.log")
+    eventually(lambda: 'event="volume not updated" pod=vandal' in said.read_text())
+    assert pods.column("vandal") == "Running"
+    pods.kubectl("delete", "pod", "vandal", "--timeout=5s")
+    eventually(lambda: not processes_of(folder) and not folder.exists())

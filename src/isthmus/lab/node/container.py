@@ -132,7 +132,7 @@ class ContainerRunner:
                 return self._pod.command(self.container)
             except MissingSourceError as error:
                 self._cannot("CreateContainerConfigError", str(error))
-            except (LookupError, ValueError) as error:
+            except (LookupError, ValueError, OSError) as error:
                 self._cannot("CreateContainerError", str(error))
             await self._poke.wait()
         return None

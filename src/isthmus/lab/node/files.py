@@ -85,7 +85,7 @@ class PodFiles:
 
     def message(self, container: Container) -> Path:
         """The file of a container's last words."""
-        return self._folder / "messages" / container.name
+        return inside(self._folder / "messages", container.name)
 
     def environment(self) -> dict[str, str]:
         """The variables that every container has before its own."""

@@ -1,6 +1,7 @@
 """One pod on this node: its folder, address, volumes and containers, from the first moment to the last."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from isthmus.lab.node.volumes import token_wishes
 
 log = structlog.get_logger()
 
-DEFAULT_GRACE_S = 30.0
+DEFAULT_GRACE_S, MOUNT_AGAIN_S = 30.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +158,11 @@ class PodWorker:
             self._sources_changed.clear()
             try:
                 self._files.mount(self._sources())
-            except (LookupError, ValueError) as error:
+            except (LookupError, ValueError, OSError) as error:
                 self._not_mounted(error)
-                await self._sources_changed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(MOUNT_AGAIN_S):
+                        await self._sources_changed.wait()
             else:
                 return True
         return False
@@ -174,7 +177,7 @@ class PodWorker:
             self._sources_changed.clear()
             try:
                 self._files.render(self._sources())
-            except (LookupError, ValueError) as error:  # what was mounted stays as it was
+            except (LookupError, ValueError, OSError) as error:  # what was mounted stays as it was
                 log.info("volume not updated", pod=self.name, error=str(error))
 
     def _sources(self) -> Sources:

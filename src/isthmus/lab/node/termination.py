@@ -3,6 +3,7 @@ Failure"): a file that it may write, and else, if it wishes so, the end of its l
 """
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -17,8 +18,10 @@ LOG_BYTES, LOG_LINES = 2048, 80
 
 
 def prepare(file: Path) -> None:
-    """An empty file for a new run."""
+    """An empty file for a new run, whatever the last one has left there."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if file.is_dir() and not file.is_symlink():
+        shutil.rmtree(file)
     file.unlink(missing_ok=True)
     file.touch(mode=0o600)
 
@@ -36,8 +39,10 @@ def _written(file: Path) -> bytes:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:  # the container may have made anything of it
         return b""
-    with os.fdopen(descriptor, "rb") as opened:
-        return opened.read(MESSAGE_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    try:
+        return os.read(descriptor, MESSAGE_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def _logged(log: RunFiles) -> bytes:
