@@ -111,10 +111,7 @@ def test_the_log_of_a_cluster(machine: Machine) -> None:
     machine.up("gold")
     whole = machine.lab("logs", "gold").stdout
     assert 'event="cluster is ready" cluster=gold' in whole
-    machine.lab("down", "gold")
-    machine.up("gold")
-    assert machine.lab("logs", "gold").stdout.startswith(whole)
-    last = machine.lab("logs", "gold", "--tail", "1").stdout
+    last = whole.splitlines(keepends=True)[-1]
     assert json.loads(machine.lab("logs", "gold", "--tail", "1", "-o", "json").stdout) == {
         "cluster": "gold",
         "line": last.removesuffix("\n"),

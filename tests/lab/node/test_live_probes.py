@@ -58,7 +58,7 @@ def test_a_container_that_does_not_live(pods: Pods) -> None:
 
 def test_readiness_comes_and_goes(pods: Pods) -> None:
     """A container that was ready and fails is not ready, and is left running."""
-    pods.run("moody", sleeps(readinessProbe=there("ready", periodSeconds=1, failureThreshold=1, successThreshold=2)))
+    pods.run("moody", sleeps(readinessProbe=there("ready", periodSeconds=1, failureThreshold=1)))
     pods.happened("moody", "Warning", "Unhealthy", "Readiness probe failed: exit code 1: no ready")
     for wanted in ("1/1", "0/1"):
         ready = pods.folder("moody") / "ready"
