@@ -173,7 +173,7 @@ def test_a_volume_that_its_own_container_has_ruined(pods: Pods) -> None:
     folder = pods.folder("vandal").parent.parent
     pods.cluster.apply(config_map(pods.namespace, "conf", a="2"))
     said = Path(pods.cluster.kubeconfig).with_name("lab.log")
-    eventually(lambda: 'event="volume not updated" pod=vandal' in said.read_text())
+    eventually(lambda: 'event="volume not updated" pod=vandal' in said.read_text(), within_s=30)
     assert pods.column("vandal") == "Running"
     pods.kubectl("delete", "pod", "vandal", "--timeout=5s")
     eventually(lambda: not processes_of(folder) and not folder.exists())

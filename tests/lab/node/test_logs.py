@@ -78,6 +78,13 @@ def test_what_goes_in_comes_out(pieces: list[bytes]) -> None:
     assert Shown().of(framed) + rest == b"".join(pieces)
 
 
+@pytest.mark.parametrize("text", [b"50 %\r100 %\n", b"\r\x00\n"])
+def test_a_carriage_return_is_text(text: bytes) -> None:
+    """A progress bar is one line."""
+    framed, _ = frame(text, stream="stdout", now=NOW)
+    assert Shown().of(framed) == text
+
+
 def test_a_long_line_is_written_in_parts() -> None:
     """A line longer than 16 KiB takes several entries, and is one line with one time again when read."""
     line = b"x" * (LONGEST_LINE_BYTES * 2 + 5) + b"\n"

@@ -7,6 +7,7 @@ compare as bytes.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 
 LONGEST_LINE_BYTES = 16 * 1024
 
@@ -44,8 +45,8 @@ class Shown:
         """For each stream within a line: whether that line is shown."""
 
     def of(self, data: bytes) -> bytes:
-        """The text of complete stored lines."""
-        return b"".join(self._line(line) for line in data.splitlines(keepends=True))
+        """The text of complete stored lines; a carriage return ends none."""
+        return b"".join(self._line(line) for line in BytesIO(data))
 
     def _line(self, line: bytes) -> bytes:
         moment, _, rest = line.partition(b" ")
