@@ -206,10 +206,11 @@ def request(mesh: World, server_name: str, *, gateway: str = "egress-green-mesh"
 def test_the_old_mesh_is_asked_as_its_like_ask(mesh: World) -> None:
     """§1: path, authority, SNI, ALPN, identity and the two headers, on the wire.
 
-    What a gateway tries by itself when something is wrong is another thing, and says so.
+    What a gateway tries by itself when something is wrong is another thing, and says so; then the mesh is also asked
+    for its view of the link, which the old one does not know (§6).
     """
     calls = [each for each in mesh.exporter.calls if each.path and "user-agent: isthmus-probe" not in each.head]
-    assert {each.path for each in calls} == {"/v1/watch", "/v1/services/"}
+    assert {each.path for each in calls} - {"/v1/peer"} == {"/v1/watch", "/v1/services/"}
     name = "discovery.green-mesh-system.svc.old-mesh.local"
     for each in calls:
         lines = [line.lower() for line in each.head.split("\r\n")]
