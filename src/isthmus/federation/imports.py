@@ -4,6 +4,7 @@ Rules are tried in order and the first that matches decides; what no rule matche
 docs/reference.md §5.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -78,7 +79,9 @@ def _matcher(rule: ImportRule, default: str, cluster_domain: str) -> Callable[[Q
         if not selects(selector, exported):
             return None
         name = renamed(exported, selector.alias)
-        return ImportedName(name, f"{name.name}.{name.namespace}.{suffix}", is_local=rule.import_as_local)
+        # As often as anywhere, the name is among the annotations of the import's objects: kept once.
+        hostname = sys.intern(f"{name.name}.{name.namespace}.{suffix}")
+        return ImportedName(name, hostname, is_local=rule.import_as_local)
 
     return match
 

@@ -4,6 +4,7 @@ Source: docs/protocol.md §2 and §3, docs/reference.md §4 and §5.
 """
 
 import re
+import sys
 from dataclasses import dataclass
 
 VERSION_HEADER = "isthmus-peer-version"
@@ -20,8 +21,11 @@ _OUTBOUND = re.compile(r"outbound_\.(?P<port>[0-9]{1,5})_\._\.(?P<host>.+)")
 
 
 def exported_hostname(name: str, namespace: str, peer: str) -> str:
-    """The host name under which a service is exported to ``peer``, as the exporter names that peer."""
-    return f"{name}.{namespace}.{export_suffix(peer)}"
+    """The host name under which a service is exported to ``peer``, as the exporter names that peer.
+
+    One object for all who hold it, who are many.
+    """
+    return sys.intern(f"{name}.{namespace}.{export_suffix(peer)}")
 
 
 def export_suffix(peer: str) -> str:

@@ -7,6 +7,7 @@ way out. Source: RFC 1035; docs/architecture.md, "How workloads reach what is im
 
 import asyncio
 import socket
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final, cast
@@ -192,8 +193,8 @@ class _Entry:
     name: str
     """In lower case, without a dot at its end."""
     address: str
-    rank: tuple[str, str, str]
-    """Exported host name, peer and Service: the least of one name is told."""
+    rank: tuple[str, str, str, str]
+    """Exported host name, peer, and namespace and name of the Service: the least of one name is told."""
 
 
 def _entry(service: Service | None) -> _Entry | None:
@@ -206,9 +207,9 @@ def _entry(service: Service | None) -> _Entry | None:
         return None
     try:
         (peer, exported), *_ = import_names(service)
-        rank = (exported, peer, f"{service.metadata.namespace}/{service.metadata.name}")
+        rank = (exported, peer, service.metadata.namespace or "", service.metadata.name or "")
         name = dns.name.from_text(hostname).canonicalize().to_text(omit_final_dot=True)
-        return _Entry(name, address, rank)
+        return _Entry(sys.intern(name), address, rank)
     except dns.exception.DNSException as error:
         peers = ", ".join(peer for peer, _ in import_names(service))
         log.warning("import has no name", peer=peers, hostname=hostname[:300], reason=str(error))
