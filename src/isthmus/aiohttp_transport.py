@@ -4,7 +4,6 @@ The parser and the connections of aiohttp are compiled: a request of a kilobyte 
 httpx2 0.4 ms, which a control plane that writes thousands of objects spends on little else.
 """
 
-import asyncio
 import io
 import socket
 import ssl
@@ -44,7 +43,7 @@ def session(
     connector: of another session, whose connections are used, and which closes them.
     """
     return aiohttp.ClientSession(
-        connector=connector or connector_of(verify),
+        connector=connector if connector is not None else connector_of(verify),
         connector_owner=connector is None,
         cookie_jar=aiohttp.DummyCookieJar(),
         middlewares=middlewares,
@@ -93,7 +92,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         except (aiohttp.ClientError, OSError) as error:
             raise _error(error) from error
         # lightkube takes for granted that an error has a Content-Type; what stands before a server may forget it.
-        headers = httpx2.Headers([*answer.raw_headers])
+        headers = httpx2.Headers(list(answer.raw_headers))
         headers.setdefault("Content-Type", "")
         return httpx2.Response(answer.status, headers=headers, stream=_Body(answer))
 
@@ -114,12 +113,15 @@ class _Body(httpx2.AsyncByteStream):
             raise _error(error) from error
 
     async def aclose(self) -> None:
-        """Let go of the connection: whoever has not read to the end does not want the rest."""
-        self._answer.close() if not self._answer.content.at_eof() else self._answer.release()
+        """Let go of the connection: whoever has not read to the end does not want the rest, which may have no end."""
+        if self._answer.content.at_eof():
+            self._answer.release()
+        else:
+            self._answer.close()
 
 
 def _error(error: Exception) -> httpx2.TransportError:
     said = str(error) or type(error).__name__
-    if isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, TimeoutError):
         return httpx2.ReadTimeout(said)
     return httpx2.NetworkError(said)
