@@ -74,6 +74,45 @@ def test_requests_go_to_the_peer_while_local_pods_are_gone(red_ratings: Federati
     assert {served_by(red) for _ in range(10)} == {"red-mesh"}
 
 
+@pytest.fixture
+def red_in_a_zone(red_ratings: Federation) -> Iterator[Site]:
+    """Red's node is in zone east-1; its ratings prefer callers of their own zone."""
+    red = red_ratings.red
+    red.kubectl("label", "node", "--all", "topology.kubernetes.io/zone=east-1", "topology.kubernetes.io/region=east")
+    prefer = json.dumps({"spec": {"trafficDistribution": "PreferClose"}})
+    red.kubectl("-n", "bookinfo", "patch", "service", "ratings", "--type=merge", "-p", prefer)
+    yield red
+    red.kubectl("label", "node", "--all", "topology.kubernetes.io/zone-", "topology.kubernetes.io/region-")
+
+
+def callees(site: Site) -> set[str]:
+    """Which meshes answer twenty calls."""
+    return {served_by(site) for _ in range(20)}
+
+
+def test_an_import_of_another_zone_is_called_while_no_pod_of_the_zone_is_ready(red_in_a_zone: Site) -> None:
+    """Local pods take all calls; without them the import does; without a locality of its own it takes its share."""
+    red = red_in_a_zone
+    choose(red, AS_LOCAL)
+    eventually(lambda: callees(red) == {"red-mesh", "green-mesh"}, what="pods and import share the calls")
+    choose(red, {**AS_LOCAL, "locality": {"region": "west", "zone": "west-1"}})
+    eventually(lambda: callees(red) == {"red-mesh"}, what="the import takes no calls")
+    red.kubectl("-n", "bookinfo", "scale", "deploy/ratings-v1", "--replicas=0")
+    eventually(lambda: callees(red) == {"green-mesh"}, what="the import takes all calls")
+    red.kubectl("-n", "bookinfo", "scale", "deploy/ratings-v1", "--replicas=1")
+    eventually(lambda: callees(red) == {"red-mesh"}, what="the import gives them back")
+
+
+def test_an_import_of_the_same_zone_shares_the_calls(red_in_a_zone: Site) -> None:
+    """An import that is as near as the local pods takes its share; one of which only the region is known takes none."""
+    red = red_in_a_zone
+    choose(red, {**AS_LOCAL, "locality": {"region": "east"}})
+    eventually(lambda: red.get("endpointslices", "-n", "bookinfo", "-l", "isthmus.io/peer=green-mesh")["items"])
+    eventually(lambda: callees(red) == {"red-mesh"}, what="a region is no zone: the import takes no calls")
+    choose(red, {**AS_LOCAL, "locality": {"region": "east", "zone": "east-1"}})
+    eventually(lambda: callees(red) == {"red-mesh", "green-mesh"}, what="pods and import share the calls")
+
+
 def test_an_import_as_local_makes_its_service_in_another_namespace(federation: Federation) -> None:
     """Where no Service of that name exists the import makes it, and takes it away again."""
     red = federation.red

@@ -89,7 +89,8 @@ class LabCluster:
         stop: asyncio.Event,
     ) -> None:
         plan, client, http = self._plan, clients.client, clients.http
-        node = Node(client, informers, http=http, logs=logs, settings=self._node_settings(api))
+        node_settings = self._node_settings(api)
+        node = Node(client, informers, http=http, logs=logs, settings=node_settings)
         names = DnsServer(informers, self._dns_settings())
         parts: list[Part] = [
             Scheduler(client, informers),
@@ -98,7 +99,7 @@ class LabCluster:
             EndpointSliceController(client, informers),
             LoadBalancerController(client, informers, pool=plan.load_balancers, apps_domain=plan.apps_domain),
             NamespaceController(client, informers, http=http, settings=NamespaceSettings(root_ca=api.ca.decode())),
-            ServiceProxy(client, informers, node_address=plan.address),
+            ServiceProxy(client, informers, node=node_settings.name, node_address=plan.address),
             GarbageCollector(client, informers, http=http),
         ]
         async with asyncio.TaskGroup() as group:

@@ -12,7 +12,7 @@ from lightkube.models.core_v1 import (
     ServicePort,
     ServiceSpec,
 )
-from lightkube.models.discovery_v1 import EndpointConditions
+from lightkube.models.discovery_v1 import EndpointConditions, EndpointHints, ForZone
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Pod, Service
 
@@ -79,6 +79,28 @@ def test_conditions(*, ready: bool, deleted: bool, expected: EndpointConditions)
     """A terminating pod is not ready but may still serve."""
     (piece,) = slices_for(service(ServicePort(port=80)), [pod("a", "127.1.0.2", ready=ready, deleted=deleted)])
     assert [endpoint.conditions for endpoint in piece.endpoints or []] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "zone", "ready", "expected"),
+    [
+        ("PreferClose", "east", True, EndpointHints(forZones=[ForZone(name="east")])),
+        ("PreferSameZone", "east", True, EndpointHints(forZones=[ForZone(name="east")])),
+        (None, "east", True, None),
+        ("PreferClose", "", True, None),
+        ("PreferClose", "east", False, None),
+    ],
+    ids=["close", "same zone", "no preference", "a node without zone", "not ready"],
+)
+def test_hints(distribution: str | None, zone: str, expected: EndpointHints | None, *, ready: bool) -> None:
+    """An endpoint has the zone of its node, and is meant for callers of that zone if its Service prefers so."""
+    wanted = service(ServicePort(port=80))
+    assert wanted.spec is not None
+    wanted.spec.trafficDistribution = distribution
+    (piece,) = slices_for(
+        wanted, [pod("a", "127.1.0.2", ready=ready)], zone_of=lambda node: zone if node == "node" else ""
+    )
+    assert [(each.zone, each.hints) for each in piece.endpoints or []] == [(zone or None, expected)]
 
 
 def test_one_slice_for_each_way_the_ports_resolve() -> None:

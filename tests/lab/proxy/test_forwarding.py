@@ -2,7 +2,7 @@
 
 import pytest
 from lightkube.models.core_v1 import LoadBalancerIngress, LoadBalancerStatus, ServicePort, ServiceSpec, ServiceStatus
-from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
+from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForZone
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
@@ -84,6 +84,52 @@ CLUSTER = Frontend("TCP", "127.18.0.5", 80)
 def test_forwards(given: Service, slices: list[EndpointSlice], expected: dict[Frontend, tuple[Backend, ...]]) -> None:
     """Each address leads to the ready endpoints of all slices, matched by port name; without any it is left out."""
     assert forwards(given, slices, node_address=NODE) == expected
+
+
+def hinted(**zones_of: list[str]) -> EndpointSlice:
+    """A slice of endpoints, each with the zones of its hints: ``a2`` is 127.17.0.2 and ready, ``b2`` is not."""
+    made = piece(HTTP)
+    made.endpoints = [
+        Endpoint(
+            addresses=[f"127.17.0.{name[1:]}"],
+            hints=EndpointHints(forZones=[ForZone(name=zone) for zone in zones]),
+            conditions=EndpointConditions(ready=name[0] == "a"),
+        )
+        for name, zones in zones_of.items()
+    ]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("zone", "slices", "expected"),
+    [
+        ("east", [hinted(a2=["east"]), hinted(a3=["west"])], {2}),
+        ("west", [hinted(a2=["east"], a3=["west", "north"], a4=["north", "west"])], {3, 4}),
+        ("south", [hinted(a2=["east"], a3=["west"])], {2, 3}),
+        ("", [hinted(a2=["east"], a3=["west"])], {2, 3}),
+        ("east", [hinted(a2=["east"]), hinted(a3=[])], {2, 3}),
+        ("east", [hinted(a2=["east"]), piece(HTTP, "127.17.0.3")], {2, 3}),
+        ("east", [hinted(b2=["east"], a3=["west"], a4=["north"])], {3, 4}),
+        ("east", [hinted(a2=["east"], a3=["west"], b4=[])], {2}),
+    ],
+    ids=[
+        "of this zone",
+        "of several zones",
+        "none of this zone",
+        "a node without zone",
+        "one with an empty hint",
+        "one without hint",
+        "the one of this zone is not ready",
+        "the one without hint is not ready",
+    ],
+)
+def test_zones(zone: str, slices: list[EndpointSlice], expected: set[int]) -> None:
+    """Only endpoints meant for the node's zone count, if a ready one is, and no ready one says nothing of its zone.
+
+    Source: Kubernetes documentation, "Topology Aware Routing", "Implementation: kube-proxy" and "Safeguards".
+    """
+    found = forwards(service(WEB), slices, node_address=NODE, zone=zone)
+    assert found == {CLUSTER: tuple(Backend(f"127.17.0.{number}", 8080) for number in sorted(expected))}
 
 
 def test_whose_a_slice_is() -> None:

@@ -6,6 +6,7 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.lab.client import Index, Informers, ObjectKey, ReconcileLoop, absent, key_of, metadata_of
 from isthmus.lab.controllers.endpoints import CONTROLLER, MANAGED_BY, SERVICE_LABEL, slices_for
+from isthmus.lab.zones import Zones
 
 
 class EndpointSliceController:
@@ -21,6 +22,7 @@ class EndpointSliceController:
         self._services.subscribe(lambda key, _old, _new: self._loop.add(key))
         self._pods.subscribe(lambda _key, old, new: self._pod_changed(old, new))
         self._slices.subscribe(lambda _key, old, new: self._slice_changed(new or old))
+        self._zones = Zones(informers, changed=self._zone_changed)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -39,12 +41,16 @@ class EndpointSliceController:
         if service is not None:
             self._loop.add(service)
 
+    def _zone_changed(self) -> None:
+        for service in self._services:
+            self._loop.add(key_of(service))
+
     async def _reconcile(self, key: ObjectKey) -> None:
         service = self._services.get(key)
         wanted: dict[ObjectKey, EndpointSlice] = {}
         if service is not None and _has_selector(service) and not metadata_of(service).deletionTimestamp:
             pods = [pod for pod in self._pods.namespace(key.namespace) if selects(service, pod)]
-            wanted = {key_of(piece): piece for piece in slices_for(service, pods)}
+            wanted = {key_of(piece): piece for piece in slices_for(service, pods, zone_of=self._zones.of)}
         known = {key_of(piece): piece for piece in self._ours.get(key)}
         for name, piece in wanted.items():
             await self._write(piece, known.get(name))

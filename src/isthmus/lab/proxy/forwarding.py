@@ -1,12 +1,14 @@
-"""Where each address of a Service leads, as a function of the Service and its EndpointSlices.
+"""Where each address of a Service leads, as a function of the Service, its EndpointSlices and the zone of the node.
 
-Source: Kubernetes documentation, "Service", "Virtual IPs and Service Proxies", "EndpointSlices".
+Source: Kubernetes documentation, "Service", "Virtual IPs and Service Proxies", "EndpointSlices", "Topology Aware
+Routing".
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from lightkube.models.core_v1 import ServicePort
+from lightkube.models.discovery_v1 import Endpoint
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
@@ -44,15 +46,15 @@ def owner_of(piece: EndpointSlice) -> ObjectKey | None:
     return None if name is None else ObjectKey(key_of(piece).namespace, name)
 
 
-def forwards(service: Service, slices: Iterable[EndpointSlice], *, node_address: str) -> Forwards:
-    """Every address of a Service that leads to at least one ready endpoint.
+def forwards(service: Service, slices: Iterable[EndpointSlice], *, node_address: str, zone: str = "") -> Forwards:
+    """Every address of a Service that leads to at least one ready endpoint; ``zone`` is that of the node, if any.
 
     An address without any is left out, so that a client is refused at once and not kept waiting.
     """
     pieces = list(slices)
     found: Forwards = {}
     for port in (service.spec.ports if service.spec else None) or []:
-        if backends := ready_backends(port, pieces):
+        if backends := ready_backends(port, pieces, zone=zone):
             found |= dict.fromkeys(frontends(service, port, node_address=node_address), backends)
     return found
 
@@ -71,10 +73,13 @@ def frontends(service: Service, port: ServicePort, *, node_address: str) -> list
     return found
 
 
-def ready_backends(port: ServicePort, slices: Iterable[EndpointSlice]) -> tuple[Backend, ...]:
-    """The ready endpoints of one Service port in all slices: ports are matched by name, each endpoint counts once."""
+def ready_backends(port: ServicePort, slices: Iterable[EndpointSlice], *, zone: str = "") -> tuple[Backend, ...]:
+    """The ready endpoints of one Service port in all slices: ports are matched by name, each endpoint counts once.
+
+    Of these only the ones that are meant for ``zone``, if there are any and each endpoint says for which it is meant.
+    """
     found = {
-        Backend(endpoint.addresses[0], target.port)
+        (Backend(endpoint.addresses[0], target.port), _meant_for(endpoint))
         for piece in slices
         if piece.addressType == "IPv4"
         for target in piece.ports or []
@@ -82,7 +87,15 @@ def ready_backends(port: ServicePort, slices: Iterable[EndpointSlice]) -> tuple[
         for endpoint in piece.endpoints or []
         if target.port is not None and endpoint.addresses and _ready(endpoint.conditions)
     }
-    return tuple(sorted(found))
+    of_zone = {backend for backend, zones in found if zone in zones}
+    are_all_meant = all(zones for _, zones in found)
+    return tuple(sorted(of_zone if of_zone and are_all_meant else {backend for backend, _ in found}))
+
+
+def _meant_for(endpoint: Endpoint) -> frozenset[str]:
+    """The zones that an endpoint has hints for."""
+    hints = endpoint.hints.forZones if endpoint.hints else None
+    return frozenset(hint.name for hint in hints or [])
 
 
 def _ready(conditions: object) -> bool:

@@ -13,6 +13,7 @@ from isthmus.lab.client import EventRecorder, Index, Informers, ObjectKey, Recon
 from isthmus.lab.proxy.forwarding import Backend, Forwards, Frontend, forwards, owner_of
 from isthmus.lab.proxy.tcp import TcpForward
 from isthmus.lab.proxy.udp import UdpForward
+from isthmus.lab.zones import Zones
 
 log = structlog.get_logger()
 
@@ -25,9 +26,10 @@ class _Open:
 
 
 class ServiceProxy:
-    """The proxy of one node; ``node_address`` is where node ports listen."""
+    """The proxy of the node ``node``; ``node_address`` is where node ports listen."""
 
-    def __init__(self, client: AsyncClient, informers: Informers, *, node_address: str) -> None:
+    def __init__(self, client: AsyncClient, informers: Informers, *, node: str, node_address: str) -> None:
+        self._node = node
         self._node_address = node_address
         self._services = informers.of(Service)
         self._slices = informers.of(EndpointSlice)
@@ -38,6 +40,7 @@ class ServiceProxy:
         self._loop = ReconcileLoop[ObjectKey]("service proxy", self._reconcile, workers=1)
         self._services.subscribe(lambda key, _old, _new: self._loop.add(key))
         self._slices.subscribe(self._slice_changed)
+        self._zones = Zones(informers, changed=self._zone_changed)
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -51,11 +54,16 @@ class ServiceProxy:
             if piece is not None and (owner := owner_of(piece)) is not None:
                 self._loop.add(owner)
 
+    def _zone_changed(self) -> None:
+        for service in self._services:
+            self._loop.add(key_of(service))
+
     async def _reconcile(self, key: ObjectKey) -> None:
         service = self._services.get(key)
         wanted: Forwards = {}
         if service is not None:
-            wanted = forwards(service, self._pieces.get(key), node_address=self._node_address)
+            zone = self._zones.of(self._node)
+            wanted = forwards(service, self._pieces.get(key), node_address=self._node_address, zone=zone)
         for frontend in [each for each in self._frontends.get(key, ()) if each not in wanted]:
             await self._close(frontend)
         for frontend, backends in wanted.items():
