@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import stat
 import time
 from datetime import timedelta
@@ -337,10 +338,9 @@ async def test_a_dns_server_that_is_given_resolves_for_agent_and_envoy() -> None
         ({"trust-domain": "Red Mesh"}, "Invalid trust domain 'Red Mesh'"),
         ({"dns-server": "dns.local:53"}, "Invalid DNS server 'dns.local:53'"),
         ({"pod-ip": "192.0.2.7"}, "192.0.2.7"),
-        ({"log-level": "loud"}, "unknown log level 'loud'"),
         ({"envoy": "/nowhere/envoy"}, "cannot execute Envoy: '/nowhere/envoy' is no program"),
     ],
-    ids=["trust domain", "DNS server", "address of another", "log level", "Envoy"],
+    ids=["trust domain", "DNS server", "address of another", "Envoy"],
 )
 async def test_what_cannot_work_ends_at_once_with_the_reason(options: dict[str, str], said: str) -> None:
     """One line, exit code 1."""
@@ -349,3 +349,15 @@ async def test_what_cannot_work_ends_at_once_with_the_reason(options: dict[str, 
         (line,) = pod.output()
         assert said in line["event"]
         assert line["event"].startswith("isthmus gateway: ")
+
+
+@pytest.mark.parametrize("port", [15020, 15021], ids=["orders", "readiness"])
+async def test_a_port_that_is_taken_ends_it_with_the_reason(port: int) -> None:
+    """One line that names the port, and exit code 1, also for what listens only once there is a certificate."""
+    with socket.create_server((POD, port)):
+        async with pilot_with_listener().serve() as pilot, running_pod(pilot, POD) as pod:
+            assert await pod.process.wait() == 1
+            output = (pod.folder / "output").read_text()
+    (said,) = [line for line in output.splitlines() if not line.startswith("{")]
+    assert said.startswith("isthmus gateway: ")
+    assert f"'{POD}', {port}" in said

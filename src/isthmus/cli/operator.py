@@ -37,7 +37,9 @@ def operator(
     import uvloop
     from lightkube.core.exceptions import ConfigError
 
+    from isthmus.cli.failing import failing
     from isthmus.cli.stopping import until_stopped
+    from isthmus.kube import LeaseLost
     from isthmus.logs import configure
     from isthmus.operator.process import Settings, run
 
@@ -49,8 +51,5 @@ def operator(
         port=port,
         kubeconfig=kubeconfig,
     )
-    try:
+    with failing("operator", of=(ConfigError, LeaseLost, OSError)):
         uvloop.run(until_stopped(run(settings)))
-    except (ConfigError, OSError) as error:
-        typer.echo(f"isthmus operator: {error}", err=True)
-        raise typer.Exit(1) from error

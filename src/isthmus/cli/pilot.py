@@ -1,5 +1,6 @@
 """``isthmus pilot``: the control plane of one mesh."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +30,12 @@ def pilot(
     log_level: LogLevel = "info",
 ) -> None:
     """Run the control plane of one mesh, until stopped."""
+    # Its lines about ports and connections come again as exceptions.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import uvloop
     from lightkube.core.exceptions import ConfigError
 
+    from isthmus.cli.failing import failing
     from isthmus.cli.stopping import until_stopped
     from isthmus.collector import collect_rarely
     from isthmus.identity import IdentityError, TrustDomain
@@ -42,7 +46,7 @@ def pilot(
 
     collect_rarely()
     levels = configure(log_level)
-    try:
+    with failing("pilot", of=(ConfigError, IdentityError, KubeError, OSError)):
         settings = Settings(
             mesh=mesh,
             namespace=namespace,
@@ -53,6 +57,3 @@ def pilot(
             cluster_domain=cluster_domain,
         )
         uvloop.run(until_stopped(run(settings, kubeconfig=kubeconfig, levels=levels)))
-    except (ConfigError, IdentityError, KubeError, OSError) as error:
-        typer.echo(f"isthmus pilot: {error}", err=True)
-        raise typer.Exit(1) from error

@@ -147,7 +147,7 @@ class _Network:
             address=settings.address, port=DNS_PORT, apps_domain=settings.apps_domain, other_zones=lambda: ()
         )
         self._names = DnsServer(informers, names)
-        self._proxy = ServiceProxy(clients.client, informers, node_address=settings.address)
+        self._proxy = ServiceProxy(clients.client, informers, node=settings.name, node_address=settings.address)
 
     async def run(self) -> None:
         """Answer until cancelled. Raises OSError if the name server's address is taken."""

@@ -5,12 +5,13 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 
 import structlog
 import uvloop
 
 from isthmus.collector import collect_rarely
+from isthmus.groups import leaves
 from isthmus.lab.errors import ClusterError
 
 
@@ -28,7 +29,7 @@ def run_process(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work)
     except* expected as group:
-        reasons = "; ".join(sorted({str(error) for error in _leaves(group)}))
+        reasons = "; ".join(sorted({str(error) for error in leaves(group)}))
         raise ClusterError(f"{what}: {reasons}") from group
 
 
@@ -44,15 +45,6 @@ def _allow_open_files() -> None:
     """As many connections as the machine allows: each watch is one, and a shell's own limit is 1024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors themselves, out of the groups that task groups have put them in."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 def configure_log() -> None:

@@ -6,6 +6,7 @@ Discovery for peers, names for workloads, certificates for whoever has a token, 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import grpc
 
@@ -27,6 +28,9 @@ from isthmus.reports import ReportService
 from isthmus.reports.server import Reported
 from isthmus.xds import DeltaService
 from isthmus.xds.pushes import PushListener
+
+ALONE: Final = (("grpc.so_reuseport", 0),)
+"""A port is ours alone: by default gRPC shares it with any process of the same user that asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +104,18 @@ async def _start_grpc(
         if client_roots is None
         else server_credentials(current, client_roots=lambda: client_roots)
     )
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=ALONE)
     server.add_generic_rpc_handlers(handlers)
-    server.add_secure_port(f"{served.settings.pod_ip}:{port}", credentials)
+    _listen(server, f"{served.settings.pod_ip}:{port}", credentials)
     await server.start()
     tasks.create_task(_until_cancelled(server), name=f"gRPC on {port}")
+
+
+def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> None:
+    try:
+        server.add_secure_port(address, credentials)
+    except RuntimeError as error:  # all that gRPC says is that it failed
+        raise OSError(f"Listening on {address} failed: is the port taken?") from error
 
 
 async def _until_cancelled(server: grpc.aio.Server) -> None:
