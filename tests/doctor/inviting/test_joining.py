@@ -1,21 +1,26 @@
 """A join at an inviter that answers as it is told to, in a cluster that is a real API server: what is left of it."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from tests.discovery.test_enrolling import Gateway, gateway
 from tests.federation.meshes import introduction
 from tests.kube.lab import Lab, lab
+from tests.waiting import until
 
+from isthmus.api import ServiceMeshPeer
 from isthmus.api.crds import crds
 from isthmus.doctor.inviting import Home, Joiner, Refused, Unfinished, at_home
 from isthmus.federation.enrolment import parse_enrolment
 from isthmus.federation.invitation import Token
+from isthmus.kube.errors import AlreadyExists, Unavailable
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +28,7 @@ CHECKED = b'{"reason":"Checked"}'
 ENROLLED = b'{"reason":"Enrolled"}'
 USED = b'{"reason":"Used","message":"once"}'
 KINDS = "smcp,smp,configmaps,secrets"
+ADDRESSES = [{"ip": "127.9.9.9", "hostname": "ingress.green.test"}]
 
 
 @dataclass
@@ -45,6 +51,17 @@ class Green:
         _, listed = await self.lab.kubectl("-n", "green-mesh-system", "get", KINDS, "-o", "json")
         found = [(each["kind"], each["metadata"]["name"], each.get("spec")) for each in json.loads(listed)["items"]]
         return json.dumps(found, sort_keys=True)
+
+    async def set_status(self, kind: str, status: dict[str, Any]) -> None:
+        """Set the status of the ingress gateway's object of that kind."""
+        patch = json.dumps({"status": status})
+        command = ["patch", kind, "ingress-red-mesh", "--subresource=status", "--type=merge", "-p", patch]
+        code, output = await self.lab.kubectl("-n", "green-mesh-system", *command)
+        assert code == 0, output
+
+    async def balance(self, addresses: list[dict[str, str]]) -> None:
+        """Let the ingress gateway's load balancer have these addresses."""
+        await self.set_status("service", {"loadBalancer": {"ingress": addresses or None}})
 
     def messages(self) -> list[bytes]:
         """What the inviter was told, each as it came."""
@@ -88,16 +105,12 @@ async def green(folder: Path) -> AsyncIterator[Green]:
     async with lab(folder) as cluster, gateway(folder) as inviter:
         await cluster.create("\n---\n".join(map(json.dumps, crds())))
         await cluster.create(_documents())
-        for what, status in (
-            ("deployment", {"replicas": 1, "readyReplicas": 1}),
-            ("service", {"loadBalancer": {"ingress": [{"ip": "127.9.9.9", "hostname": "ingress.green.test"}]}}),
-        ):
-            patch = json.dumps({"status": status})
-            command = ["patch", what, "ingress-red-mesh", "--subresource=status", "--type=merge", "-p", patch]
-            code, output = await cluster.kubectl("-n", "green-mesh-system", *command)
-            assert code == 0, output
         async with at_home("red-mesh", kubeconfig=cluster.kubeconfig) as home:
-            yield Green(cluster, home, inviter, [])
+            built = Green(cluster, home, inviter, [])
+            await built.set_status("deployment", {"replicas": 1, "readyReplicas": 1})
+            await built.balance(ADDRESSES)
+            await home.refresh()
+            yield built
 
 
 async def test_a_join_makes_our_side_before_it_enrols(tmp_path: Path) -> None:
@@ -141,9 +154,7 @@ async def test_a_refusal_leaves_what_was_there(tmp_path: Path) -> None:
 async def test_without_an_address_the_gateways_stay(tmp_path: Path) -> None:
     """A load balancer that takes its time is not begun anew: the same command goes on."""
     async with green(tmp_path) as joining:
-        none = json.dumps({"status": {"loadBalancer": {"ingress": None}}})
-        command = ["patch", "service", "ingress-red-mesh", "--subresource=status", "--type=merge", "-p", none]
-        await joining.lab.kubectl("-n", "green-mesh-system", *command)
+        await joining.balance([])
         joining.inviter.answers(CHECKED)
         token = joining.inviter.token()
         with pytest.raises(Unfinished, match="has no address yet; its gateways stay"):
@@ -172,3 +183,80 @@ async def test_our_own_mesh_is_asked_first(tmp_path: Path) -> None:
         with pytest.raises(Refused, match="ServiceMeshPeer blue-mesh has the trust domain"):
             await joining.join(token)
         assert joining.messages() == []
+
+
+@asynccontextmanager
+async def cutting(port: int, is_due: Callable[[], Awaitable[bool]]) -> AsyncIterator[int]:
+    """A way to the port, which is cut once, at the first answer that comes when ``is_due``; gives its own port."""
+    is_cut = False
+
+    async def serve(near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        far_reader, far = await asyncio.open_connection("127.0.0.1", port)
+
+        async def answer() -> None:
+            nonlocal is_cut
+            while data := await far_reader.read(65536):
+                if not is_cut and await is_due():
+                    is_cut = True
+                    return
+                near.write(data)
+                await near.drain()
+
+        async def ask() -> None:
+            while data := await near_reader.read(65536):
+                far.write(data)
+                await far.drain()
+
+        both = [asyncio.create_task(answer()), asyncio.create_task(ask())]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in both:
+                each.cancel()
+            near.transport.abort()
+            far.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+    assert is_cut
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"), [("configmap", "red-mesh-ca-root-cert"), ("servicemeshpeer", "red-mesh")]
+)
+async def test_an_answer_that_is_lost_leaves_nothing(tmp_path: Path, resource: str, name: str) -> None:
+    """What was made, though nobody heard of it, is taken back with the rest."""
+    async with green(tmp_path) as joining:
+
+        async def is_made() -> bool:
+            code, _ = await joining.lab.kubectl("-n", "green-mesh-system", "get", resource, name)
+            return code == 0
+
+        before = await joining.has()
+        async with cutting(joining.lab.port, is_made) as port:
+            kubeconfig = tmp_path / "cut"
+            text = joining.lab.kubeconfig.read_text()
+            kubeconfig.write_text(text.replace(f":{joining.lab.port}", f":{port}"))
+            async with at_home("red-mesh", kubeconfig=kubeconfig) as home:
+                joining.inviter.answers(CHECKED)
+                with pytest.raises(Unavailable, match=f"cannot create .* green-mesh-system/{name}"):
+                    await replace(joining, home=home).join(joining.inviter.token())
+        assert await joining.has() == before
+
+
+async def test_what_others_have_made_meanwhile_stays(tmp_path: Path) -> None:
+    """Who was quicker keeps what they made, and the rest is taken back."""
+    async with green(tmp_path) as joining:
+        inviter, api = joining.inviter.token().invitation.inviter, joining.home.client.api
+        theirs = inviter.peer(name="red-mesh", namespace="green-mesh-system", ingress="in", egress="out")
+        before = await joining.has()
+        await joining.balance([])
+        joining.inviter.answers(CHECKED)
+        join = asyncio.create_task(joining.join(joining.inviter.token()))
+        await until(lambda: joining.said == ["red-mesh would consent"])
+        await api.create(theirs)
+        await joining.balance(ADDRESSES)
+        with pytest.raises(AlreadyExists):
+            await join
+        await api.delete(ServiceMeshPeer, "red-mesh", namespace="green-mesh-system")
+        assert await joining.has() == before

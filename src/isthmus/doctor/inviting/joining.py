@@ -28,8 +28,9 @@ from isthmus.doctor.printable import printable
 from isthmus.federation.enrolment import Answer, Enrolment, Phase
 from isthmus.federation.introduction import Introduction, root_config_map
 from isthmus.federation.invitation import ID_BYTES, Token, joining_problem
-from isthmus.kube import key_of
-from isthmus.kube.errors import KubeError, NotFound, translated
+from isthmus.federation.marks import DIGEST
+from isthmus.kube import key_of, metadata_of
+from isthmus.kube.errors import KubeError, NotFound, Unavailable, translated
 
 Progress = Callable[[str], None]
 """Is told each stage that is done."""
@@ -139,9 +140,14 @@ class Joiner:
         self._progress("gateways, root and peer are made here")
 
     async def _create(self, made: ConfigMap | ServiceMeshPeer) -> None:
-        with translated(f"create {type(made).__name__} {key_of(made)}"):
-            await self._home.client.api.create(made)
-        self._objects.append(made)
+        self._objects.append(made)  # before it is asked for: the answer may be lost
+        try:
+            with translated(f"create {type(made).__name__} {key_of(made)}"):
+                await self._home.client.api.create(made)
+        except KubeError as error:
+            if not isinstance(error, Unavailable):
+                self._objects.remove(made)
+            raise
 
     async def _enrol(self, joiner: Introduction) -> None:
         self._is_kept = True  # whatever happens now, the inviter may have consented
@@ -197,9 +203,17 @@ class Joiner:
             ) from error
 
     async def _remove(self, made: ConfigMap | ServiceMeshPeer) -> None:
-        key, kind = key_of(made), type(made)
+        """Delete it if it is there, and not by someone else who was quicker than a request of ours that was lost."""
+        key, kind, api = key_of(made), type(made), self._home.client.api
         with suppress(NotFound), translated(f"delete {kind.__name__} {key}"):
-            await self._home.client.api.delete(kind, key.name, namespace=key.namespace)
+            there = await api.get(kind, key.name, namespace=key.namespace)
+            if _mark(there) == _mark(made):
+                await api.delete(kind, key.name, namespace=key.namespace)
+
+
+def _mark(made: ConfigMap | ServiceMeshPeer) -> str:
+    """The digest that what we make bears; empty for what others have made."""
+    return str((metadata_of(made).annotations or {}).get(DIGEST, ""))
 
 
 def _clashes(inviter: Introduction, mesh: MeshState) -> list[str]:
