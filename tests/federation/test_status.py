@@ -105,9 +105,9 @@ def test_remotes_are_sorted_and_unique() -> None:
     assert [remote.source for remote in entry.remotes] == ["10.0.0.1", "10.0.0.2"]
 
 
-@pytest.mark.parametrize(("away_s", "is_kept"), [(0, True), (300, True), (301, False)])
+@pytest.mark.parametrize(("away_s", "is_kept"), [(0, True), (300, True), (301, False), (-1, False)])
 def test_a_remote_is_pruned_after_five_minutes(away_s: int, is_kept: bool) -> None:
-    """Remotes that have been away for more than five minutes go; those that are connected never do."""
+    """Remotes that are away for more than five minutes, or by a clock set back, go; connected ones never do."""
     entry = PodDiscoveryStatus.of("istiod-a")
     entry = entry.with_remote(entry.remote("10.0.0.1").succeeded(NOON))
     entry = entry.with_remote(entry.remote("10.0.0.2").succeeded(NOON).failed(NOON))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.gateway.virtual_time import run_virtually
 from tests.identity.corpus import NOW
 
 from isthmus.ca import UnavailableError
+from isthmus.clock import Clock
 from isthmus.gateway.renewal import Renewal
 from isthmus.identity import Authority, X509Svid
 
@@ -27,10 +28,13 @@ class World:
         self.reason = ""
         self.tries = 0
         self.published: list[X509Svid] = []
-        self.renewal = Renewal(self.request, self.published.append, jitter=lambda: 0.5, clock=self.clock)
+        self.set_by = timedelta()
+        """How far the clock has been set."""
+        clock = Clock(now=self.clock, monotonic_s=lambda: asyncio.get_running_loop().time())
+        self.renewal = Renewal(self.request, self.published.append, jitter=lambda: 0.5, clock=clock)
 
-    def clock(self) -> Any:
-        return NOW + timedelta(seconds=asyncio.get_running_loop().time())
+    def clock(self) -> datetime:
+        return NOW + timedelta(seconds=asyncio.get_running_loop().time()) + self.set_by
 
     async def request(self) -> X509Svid:
         self.tries += 1
@@ -135,3 +139,35 @@ async def test_a_certificate_that_holds_no_longer_is_a_problem() -> None:
         assert world.renewal.problem() is None
         await asyncio.sleep(LIFETIME_S * 0.2)
         assert world.renewal.problem() == "the certificate expired at 2026-06-01T13:00:00Z; the pilot does not answer"
+
+
+@virtual
+async def test_a_certificate_is_renewed_in_time_by_a_clock_that_is_set_back() -> None:
+    """After half of its life has passed, whatever the clock says; and at once if by it the life has not begun."""
+    world = World()
+    async with world.running():
+        await asyncio.sleep(LIFETIME_S * 0.4)
+        world.set_by = timedelta(seconds=-LIFETIME_S * 0.3)
+        await asyncio.sleep(LIFETIME_S * 0.09)
+        assert len(world.published) == 1
+        await asyncio.sleep(LIFETIME_S * 0.02)
+        assert len(world.published) == 2
+        world.set_by -= timedelta(hours=1)
+        assert "is not valid before" in str(world.renewal.problem())
+        await asyncio.sleep(60)
+        assert world.renewal.problem() is None
+        assert len(world.published) == 3
+
+
+@virtual
+async def test_a_certificate_is_renewed_at_once_by_a_clock_that_is_set_forward() -> None:
+    """Its life may be over by now, and the next one is good for as long as ever."""
+    world = World()
+    async with world.running():
+        await world.renewal.wait_first()
+        world.set_by = timedelta(hours=1, seconds=1)
+        assert "expired" in str(world.renewal.problem())
+        await asyncio.sleep(60)
+        assert world.renewal.problem() is None
+        await asyncio.sleep(LIFETIME_S * 0.4)
+        assert len(world.published) == 2

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 from lightkube.resources.core_v1 import ConfigMap, Secret
+from structlog.testing import capture_logs
+from tests.gateway.virtual_time import run_virtually
 from tests.kube.lab import Lab, connected
 
-from isthmus.identity import Authority, InvalidAuthorityError, SpiffeId, TrustDomain, X509Svid
+from isthmus.clock import Clock
+from isthmus.identity import Authority, InvalidAuthorityError, SpiffeId, TrustDomain, X509Svid, valid_at
 from isthmus.kube import Client
 from isthmus.kube.errors import NotFound
 from isthmus.pilot.settings import Settings
@@ -22,6 +25,7 @@ RED = TrustDomain("red-mesh.local")
 SETTINGS = Settings(
     mesh="red-mesh", namespace="default", trust_domain=RED, pod_name="istiod-red-mesh-0", pod_ip="127.0.0.1"
 )
+NOW, DAY = datetime(2026, 6, 1, 12, tzinfo=UTC), timedelta(days=1)
 PILOT = SpiffeId.service_account(RED, namespace="default", account="istiod-red-mesh")
 
 
@@ -147,3 +151,64 @@ async def test_the_own_certificate_is_renewed_in_time() -> None:
         task.cancel()
     assert second.leaf != first.leaf
     assert identity.current() is second
+
+
+class SetClock:
+    """A clock that may be set; durations are those of the loop."""
+
+    def __init__(self) -> None:
+        self.set_by = timedelta()
+        self.clock = Clock(now=self._now, monotonic_s=lambda: asyncio.get_running_loop().time())
+
+    def _now(self) -> datetime:
+        return NOW + timedelta(seconds=asyncio.get_running_loop().time()) + self.set_by
+
+
+def test_the_own_certificate_holds_after_the_clock_was_set() -> None:
+    """Within half a minute, forward or back, and half of its life later there is another, as ever."""
+
+    async def scenario() -> None:
+        setting = SetClock()
+        identity = OwnIdentity(Authority.self_signed(RED, now=NOW - DAY), SETTINGS, PILOT, clock=setting.clock)
+        seen: list[X509Svid] = []
+        identity.subscribe(seen.append)
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(identity.run())
+            for count, hours in ((1, -1), (2, 26), (3, -25)):
+                setting.set_by += timedelta(hours=hours)
+                assert not valid_at(identity.current().leaf, setting.clock.now())
+                await asyncio.sleep(31)
+                assert valid_at(identity.current().leaf, setting.clock.now())
+                assert len(seen) == count
+            setting.set_by -= timedelta(minutes=1)
+            await asyncio.sleep(0.49 * DAY.total_seconds())
+            assert len(seen) == 3
+            await asyncio.sleep(0.02 * DAY.total_seconds())
+            assert len(seen) == 4
+            task.cancel()
+
+    run_virtually(scenario())
+
+
+def test_the_own_certificate_is_kept_while_the_ca_can_issue_none() -> None:
+    """By a clock set far forward the CA's time is over; that is told once, and when it is set right all goes on."""
+
+    async def scenario() -> None:
+        setting = SetClock()
+        authority = Authority.self_signed(RED, now=NOW)
+        identity = OwnIdentity(authority, SETTINGS, PILOT, clock=setting.clock)
+        first = identity.current()
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(identity.run())
+            setting.set_by = 50 * 365 * DAY
+            with capture_logs() as logs:
+                await asyncio.sleep(600)
+            assert [line["event"] for line in logs] == ["own certificate not renewed, trying on"]
+            assert identity.current() is first
+            setting.set_by = timedelta()
+            await asyncio.sleep(DAY.total_seconds())
+            assert identity.current() is not first
+            assert valid_at(identity.current().leaf, setting.clock.now())
+            task.cancel()
+
+    run_virtually(scenario())

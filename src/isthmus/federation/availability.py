@@ -7,7 +7,7 @@ Pure: the time comes in as an argument. Source: docs/reference.md, "Which import
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 from typing import Final
 
@@ -57,15 +57,13 @@ def import_policy(annotations: Mapping[str, str]) -> ImportPolicy:
     return ImportPolicy(keep_stale, failover == "true", tuple(problems))
 
 
-def availability(
-    away_since: datetime | None, policy: ImportPolicy, *, now: datetime
-) -> tuple[Availability, timedelta | None]:
-    """How the imports of a peer are that is away since then, and when that may be different without an event."""
-    if away_since is None:
+def availability(away_for: timedelta | None, policy: ImportPolicy) -> tuple[Availability, timedelta | None]:
+    """How the imports of a peer are that is away for so long, and when that may be different without an event."""
+    if away_for is None:
         return Availability.CURRENT, None
     if policy.keep_stale is None:
         return Availability.STALE, None
-    left = away_since + policy.keep_stale - now
+    left = policy.keep_stale - away_for
     return (Availability.STALE, left) if left > timedelta(0) else (Availability.EXPIRED, None)
 
 

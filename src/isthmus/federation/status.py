@@ -62,8 +62,11 @@ class RemoteStatus(WatchStatus, frozen=True, omit_defaults=True, rename="camel",
     source: str
 
     def is_gone(self, now: datetime) -> bool:
-        """It has been away for so long that nobody needs to hear of it."""
-        return not self.connected and (self.last_disconnect is None or now - self.last_disconnect > REMOTE_KEPT)
+        """It has been away for so long that nobody needs to hear of it, or since a time to come: a clock was set."""
+        if self.connected:
+            return False
+        left = self.last_disconnect
+        return left is None or not timedelta(0) <= now - left <= REMOTE_KEPT
 
 
 class PodDiscoveryStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):

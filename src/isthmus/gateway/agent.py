@@ -13,12 +13,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanag
 from pathlib import Path
 
 from isthmus.ca import CertificateClient, channel_target
+from isthmus.clock import CLOCK
 from isthmus.gateway.admin import Admin, AdminError
 from isthmus.gateway.agent_server import AgentServer
 from isthmus.gateway.bootstrap import Sockets, bootstrap, bootstrap_json
 from isthmus.gateway.envoy_process import ENVOY_LOG_LEVELS, EnvoyProcess, envoy_command
 from isthmus.gateway.log_levels import LogLevels
-from isthmus.gateway.renewal import Renewal, utc_now
+from isthmus.gateway.renewal import Renewal
 from isthmus.gateway.root_file import RootFile
 from isthmus.gateway.sds import LocalSecrets
 from isthmus.gateway.settings import GatewaySettings
@@ -88,7 +89,7 @@ class Agent:
         return serve_readiness(self._settings.pod_ip, self._settings.ready_port, problem, path=READY_PATH)
 
     async def _request(self) -> X509Svid:
-        return await self._client.request_svid(self._settings.identity, now=utc_now())
+        return await self._client.request_svid(self._settings.identity, now=CLOCK.now())
 
     def _certificate_changed(self, svid: X509Svid) -> None:
         self._secrets.set_certificate(svid)

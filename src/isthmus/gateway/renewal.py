@@ -3,25 +3,22 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import structlog
 
 from isthmus.backoff import Backoff
 from isthmus.ca import CertificateError
-from isthmus.identity import X509Svid, fingerprint, renewal_time, validity_error
+from isthmus.clock import CLOCK, Clock
+from isthmus.identity import Term, X509Svid, fingerprint, validity_error
 
 log = structlog.get_logger(__name__)
 
 # The clock is looked at this often: it may be set, or stand still while a laptop sleeps.
 LONGEST_WAIT_S = 30.0
+LEAST_WAIT_S = 1.0
+"""Between two certificates, however short their lives."""
 RETRY = Backoff(first_s=0.2, longest_s=2.0)
 """A gateway without a certificate serves nobody: it is back soon after its control plane is."""
-
-
-def utc_now() -> datetime:
-    """The moment, as certificates count it."""
-    return datetime.now(UTC)
 
 
 class Renewal:
@@ -37,7 +34,7 @@ class Renewal:
         publish: Callable[[X509Svid], None],
         *,
         jitter: Callable[[], float] = random.random,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock = CLOCK,
     ) -> None:
         self._request = request
         self._publish = publish
@@ -60,7 +57,7 @@ class Renewal:
         """Why the pod has no certificate that holds now; None if it has one."""
         if self._svid is None:
             return f"no certificate: {self._reason}"
-        error = validity_error(self._svid.leaf, self._clock())
+        error = validity_error(self._svid.leaf, self._clock.now())
         return None if error is None else f"the certificate {error}; {self._reason}"
 
     async def run(self) -> None:
@@ -76,7 +73,7 @@ class Renewal:
                 valid_until=svid.leaf.not_valid_after_utc.isoformat(),
                 fingerprint=fingerprint(svid.leaf),
             )
-            await self._wait_due(renewal_time(svid.leaf, jitter=self._jitter()))
+            await self._wait_due(svid)
 
     async def _obtain(self) -> X509Svid:
         failures = 0
@@ -93,10 +90,11 @@ class Renewal:
             self._reason = reason
             log.info("no new certificate yet, trying again", reason=reason)
 
-    async def _wait_due(self, due: datetime) -> None:
-        while (left_s := (due - self._clock()).total_seconds()) > 0:
-            if await self._wait_asked(min(left_s, LONGEST_WAIT_S)):
-                return
+    async def _wait_due(self, svid: X509Svid) -> None:
+        clock, left_s = self._clock, LEAST_WAIT_S
+        term = Term.of(svid.leaf, now=clock.now(), now_s=clock.monotonic_s(), jitter=self._jitter())
+        while left_s > 0 and not await self._wait_asked(min(left_s, LONGEST_WAIT_S)):
+            left_s = term.left_s(now=clock.now(), now_s=clock.monotonic_s())
 
     async def _wait_asked(self, timeout_s: float) -> bool:
         """Wait so long, or until ``renew_now``; tell whether it was that."""

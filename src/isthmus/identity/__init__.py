@@ -22,7 +22,7 @@ from isthmus.identity.pem import certificates_of, certificates_pem
 from isthmus.identity.request import new_private_key, requested_key, signing_request
 from isthmus.identity.spiffe import SpiffeId, TrustDomain
 from isthmus.identity.svid import X509Svid, spiffe_id_of
-from isthmus.identity.validity import CLOCK_SKEW, expired_at, fingerprint, renewal_time, valid_at, validity_error
+from isthmus.identity.validity import CLOCK_SKEW, Term, expired_at, fingerprint, renewal_time, valid_at, validity_error
 
 __all__ = [
     "CLOCK_SKEW",
@@ -37,6 +37,7 @@ __all__ = [
     "InvalidSpiffeIdError",
     "InvalidTrustDomainError",
     "SpiffeId",
+    "Term",
     "TrustBundle",
     "TrustDomain",
     "X509Svid",

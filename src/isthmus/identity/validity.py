@@ -1,6 +1,7 @@
 """The time in which a certificate holds, when to replace it, and the fingerprint by which people compare two."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -32,6 +33,31 @@ def renewal_time(certificate: x509.Certificate, *, jitter: float) -> datetime:
     """
     start, end = certificate.not_valid_before_utc + CLOCK_SKEW, certificate.not_valid_after_utc
     return start + (end - start) * (0.4 + 0.2 * jitter)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """How long a certificate is kept, by both clocks of its holder: whichever says first that it is to be replaced
+    counts, since the time of day may be set. One that does not hold at all, by a clock that was set, is replaced too.
+
+    due: by the time of day; due_s: by the monotonic clock, in seconds.
+    """
+
+    certificate: x509.Certificate
+    due: datetime
+    due_s: float
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate, *, now: datetime, now_s: float, jitter: float) -> "Term":
+        """The term of a certificate that was just obtained; ``jitter`` as for :func:`renewal_time`."""
+        due = renewal_time(certificate, jitter=jitter)
+        return cls(certificate, due, now_s + (due - now).total_seconds())
+
+    def left_s(self, *, now: datetime, now_s: float) -> float:
+        """Seconds until it is to be replaced, if no clock is set meanwhile; 0 if it is now."""
+        if not valid_at(self.certificate, now):
+            return 0.0
+        return max(0.0, min((self.due - now).total_seconds(), self.due_s - now_s))
 
 
 def validity_error(certificate: x509.Certificate, now: datetime) -> str | None:

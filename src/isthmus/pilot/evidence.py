@@ -7,6 +7,7 @@ Times are of the monotonic clock, in seconds. Mutable, with a single owner (``li
 from dataclasses import dataclass
 from typing import Final
 
+from isthmus.clock import Clock
 from isthmus.federation.link_causes import Diagnosis
 
 SETTLED_S: Final = 3.0
@@ -26,7 +27,8 @@ class Evidence:
     """What the peer said that was not used, since its last list that was."""
     is_listed: bool = False
     """Whether a list has come since the watch was opened."""
-    clock_offset_s: float | None = None
+    peer_clock_s: float | None = None
+    """What the peer's clock showed, in seconds since 1970, when our monotonic one was at 0; None if it never said."""
     remote_left_at: float = 0.0
     """When the last of the peer's watches of us ended; who was refused before is no cause of it."""
     diagnosis: Diagnosis | None = None
@@ -40,12 +42,19 @@ class Evidence:
         """How long it is until what is missing is missed; 0 if it is now."""
         return max(0.0, self.changed_at + SETTLED_S - now)
 
-    def connected(self, now: float, clock_offset_s: float | None) -> None:
-        """The watch stands."""
-        self.changed_at = now
+    def clock_offset_s(self, clock: Clock) -> float | None:
+        """How far the peer's clock is ahead of ours, which may have been set since the watch was opened."""
+        if self.peer_clock_s is None:
+            return None
+        return self.peer_clock_s + clock.monotonic_s() - clock.now().timestamp()
+
+    def connected(self, clock: Clock, clock_offset_s: float | None) -> None:
+        """The watch stands; the peer's clock is so far ahead of ours, if it said so."""
+        self.changed_at = clock.monotonic_s()
         self.watch_failure = self.gateway_failure = self.doubt = ""
         self.diagnosis, self.is_listed = None, False
-        self.clock_offset_s = clock_offset_s
+        ours_s = clock.now().timestamp() - clock.monotonic_s()
+        self.peer_clock_s = None if clock_offset_s is None else ours_s + clock_offset_s
 
     def listed(self) -> None:
         """A list has come, and is used."""
@@ -66,5 +75,5 @@ class Evidence:
         """The peer is another, or elsewhere: what was seen of it says nothing any more."""
         self.changed_at = now
         self.watch_failure = self.gateway_failure = self.doubt = ""
-        self.diagnosis = self.calls = self.clock_offset_s = None
+        self.diagnosis = self.calls = self.peer_clock_s = None
         self.called_at = float("-inf")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from isthmus.clock import CLOCK
 from isthmus.federation.peer import PeerConfig
 from isthmus.federation.peer_conditions import GatewayFacts, PeerFacts
 from isthmus.federation.status import DiscoveryStatus
@@ -49,7 +50,7 @@ class FactFinder:
             is_settled=not seen.unsettles_for_s(now),
             is_listed=seen.is_listed,
             doubt=seen.doubt,
-            clock_offset_s=seen.clock_offset_s,
+            clock_offset_s=seen.clock_offset_s(CLOCK),
             remotes=tuple(each.source for entry in discovery.entries for each in entry.remotes if each.connected),
             refused=self.callers.refused(config.ingress, others=self._others(config), after=seen.remote_left_at),
         )

@@ -138,7 +138,7 @@ class Inquiry:
     @staticmethod
     def _can_be_called(link: Link) -> bool:
         """Whether the link is up, with a peer of our make: another has no place for a name that is not exported."""
-        return link.entry.watch.connected and link.evidence.is_listed and link.evidence.clock_offset_s is not None
+        return link.entry.watch.connected and link.evidence.is_listed and link.evidence.peer_clock_s is not None
 
     def _note(self, link: Link, found: Diagnosis | None) -> None:
         if found != link.evidence.diagnosis:

@@ -4,12 +4,11 @@ Hears of the watch from the discovery client (``PeerListener``) and of the peer'
 (``ExportedLink``); keeps this pod's entry in the peer's status.
 """
 
-import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 import structlog
 
+from isthmus.clock import CLOCK
 from isthmus.discovery import ExportFeed, PeerClient, Tally
 from isthmus.federation.availability import Availability, ImportPolicy
 from isthmus.federation.catalogue import Catalogue
@@ -19,6 +18,7 @@ from isthmus.federation.peer import PeerConfig
 from isthmus.federation.selection import Problem
 from isthmus.federation.status import PodDiscoveryStatus, RemoteStatus, WatchStatus
 from isthmus.identity import SpiffeId, TrustBundle
+from isthmus.pilot.absence import Absence
 from isthmus.pilot.evidence import Evidence
 
 log = structlog.get_logger(__name__)
@@ -43,16 +43,13 @@ class Link:
         self.config: PeerConfig | None = None
         self.refusal: Problem | None = None
         """Why its resource cannot be used."""
-        self.away_since: datetime | None = None
-        """Since when the peer cannot be reached; None while it can, and until that was tried for the first time."""
-        self.away_before: datetime | None = None
-        """Since when it could not be reached when the last process of this mesh ended."""
+        self.absence = Absence()
         self.policy = ImportPolicy()
         self.availability = Availability.CURRENT
         self.client: PeerClient | None = None
         self.imports = ImportTable(peer)
         self.tally = Tally()
-        self.evidence = Evidence(changed_at=time.monotonic())
+        self.evidence = Evidence(changed_at=CLOCK.monotonic_s())
         self.entry = PodDiscoveryStatus.of(pod)
         self.is_synced = False
         """Whether a list of the peer was seen since this process began: before, what is missing may just be unknown."""
@@ -74,26 +71,26 @@ class Link:
             self.imports.offer(service.hostname, service)
 
     def watch_connected(self, *, clock_offset_s: float | None = None) -> None:
-        self.away_since = self.away_before = None
-        self.evidence.connected(time.monotonic(), clock_offset_s)
-        self._watch(self.entry.watch.succeeded(_now()))
+        self.absence.ends()
+        self.evidence.connected(CLOCK, clock_offset_s)
+        self._watch(self.entry.watch.succeeded(CLOCK.now()))
 
     def watch_failed(self, cause: str, *, at_own_gateway: bool = False) -> None:
-        self.away_since = self.away_since or self.away_before or _now()
-        self.evidence.failed(time.monotonic(), cause, at_own_gateway=at_own_gateway)
-        self._watch(self.entry.watch.failed(_now(), cause=cause))
+        self.absence.begins()
+        self.evidence.failed(CLOCK.monotonic_s(), cause, at_own_gateway=at_own_gateway)
+        self._watch(self.entry.watch.failed(CLOCK.now(), cause=cause))
 
     def not_understood(self, reason: str) -> None:
         self.evidence.doubt = reason
         self._status_changed()
 
     def got_event(self) -> None:
-        self._watch(self.entry.watch.got_event(_now()))
+        self._watch(self.entry.watch.got_event(CLOCK.now()))
 
     def got_list(self) -> None:
         self.is_synced = True
         self.evidence.listed()
-        self._watch(self.entry.watch.got_list(_now()))
+        self._watch(self.entry.watch.got_list(CLOCK.now()))
         self._imports_changed(None)
 
     def services_changed(self, hostnames: frozenset[str]) -> None:
@@ -128,22 +125,22 @@ class Link:
         log.info("remote connected", peer=self.peer, source=source)
         if self.client is not None:
             self.client.nudge()  # the peer reaches us: most likely we reach it too
-        self._remote(self.entry.remote(source).succeeded(_now()))
+        self._remote(self.entry.remote(source).succeeded(CLOCK.now()))
 
     def remote_got_event(self, source: str) -> None:
-        self._remote(self.entry.remote(source).got_event(_now()))
+        self._remote(self.entry.remote(source).got_event(CLOCK.now()))
 
     def remote_got_list(self, source: str) -> None:
-        self._remote(self.entry.remote(source).got_list(_now()))
+        self._remote(self.entry.remote(source).got_list(CLOCK.now()))
 
     def remote_disconnected(self, source: str) -> None:
         log.info("remote disconnected", peer=self.peer, source=source)
-        self.evidence.remote_left(time.monotonic())
-        self._remote(self.entry.remote(source).failed(_now()))
+        self.evidence.remote_left(CLOCK.monotonic_s())
+        self._remote(self.entry.remote(source).failed(CLOCK.now()))
 
     def pruned_entry(self) -> PodDiscoveryStatus:
         """This pod's entry without remotes that have been away for long."""
-        self.entry = self.entry.pruned(_now())
+        self.entry = self.entry.pruned(CLOCK.now())
         return self.entry
 
     def _watch(self, watch: WatchStatus) -> None:
@@ -153,7 +150,3 @@ class Link:
     def _remote(self, remote: RemoteStatus) -> None:
         self.entry = self.entry.with_remote(remote)
         self._status_changed()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

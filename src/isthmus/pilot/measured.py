@@ -171,7 +171,7 @@ MEASURED: tuple[Measured, ...] = (
     _of_links(
         "link_away_since_timestamp_seconds",
         "Since when the peer cannot be reached; absent while it can.",
-        lambda link: _timestamp(link.away_since),
+        lambda link: _timestamp(link.absence.since),
     ),
     _tallied("connects", "Watches of the peer that were opened.", lambda tally: tally.connects),
     _tallied("failures", "Watches of the peer that ended or could not be opened.", lambda tally: tally.failures),

@@ -199,7 +199,7 @@ class Peers:
             status_changed=lambda: self._link_changed(name),
             imports_changed=lambda hostnames: self._imports_changed(name, hostnames),
         )
-        link.away_before = self._away_before(name)
+        link.absence.before = self._away_before(name)
         self._parts.links[name] = link
         link.remember(self._seeds.pop(name, ()))
         log.info("peer added", peer=name)

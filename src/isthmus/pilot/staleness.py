@@ -5,7 +5,7 @@ work queue, keyed by peer: a link that flaps costs one look, and a moment that w
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NoReturn
 
 import structlog
@@ -45,9 +45,11 @@ class Staleness:
         if link is None:
             self._seen.pop(peer, None)
             return None
-        state, again = availability(link.away_since, link.policy, now=datetime.now(UTC))
+        state, again = availability(link.absence.lasts, link.policy)
         if state is not link.availability:
-            log.info("imports changed their age", peer=peer, state=state.value, away_since=str(link.away_since or ""))
+            log.info(
+                "imports changed their age", peer=peer, state=state.value, away_since=str(link.absence.since or "")
+            )
             link.availability = state
         if self._seen.get(peer) != (state, link.policy):
             self._seen[peer] = state, link.policy

@@ -252,8 +252,8 @@ class StatusWriter:
             accepted([*self._peer_problems("ImportedServiceSet", name), *found, *chosen]),
             *fully_listed(listing, elsewhere=_ALL_IMPORTS.format(peer=name)),
         ]
-        if link is not None and (link.away_since is not None or link.entry.watch.connected):
-            conditions.append(up_to_date(link.away_since, link.availability))
+        if link is not None and (link.absence.since is not None or link.entry.watch.connected):
+            conditions.append(up_to_date(link.absence.since, link.availability))
         if link is None:  # there is no peer of which anything could be old
             present = present.without(UP_TO_DATE)
         return {

@@ -8,16 +8,18 @@ docs/architecture.md, "Identity and trust".
 import asyncio
 import base64
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NoReturn
 
 import structlog
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Secret
 
-from isthmus.identity import Authority, SpiffeId, TrustBundle, TrustDomain, X509Svid, renewal_time
+from isthmus.clock import CLOCK, Clock
+from isthmus.identity import Authority, InvalidAuthorityError, SpiffeId, Term, TrustBundle, TrustDomain, X509Svid
 from isthmus.kube import Client
 from isthmus.kube.errors import AlreadyExists, NotFound, translated
+from isthmus.news import News
 from isthmus.pilot.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -26,6 +28,9 @@ BROUGHT = "cacerts"
 SELF_SIGNED = "istio-ca-secret"
 ROOT_CONFIG_MAP = "istio-ca-root-cert"
 ROOT_KEY = "root-cert.pem"
+LEAST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+"""Between looks at the clock, which may be set."""
 
 
 async def load_authority(client: Client, settings: Settings) -> Authority:
@@ -35,7 +40,7 @@ async def load_authority(client: Client, settings: Settings) -> Authority:
         InvalidAuthorityError: the Secret that the administrator brought cannot be used; the message names the part.
         KubeError: the Secrets could not be read or written.
     """
-    now = datetime.now(UTC)
+    now = CLOCK.now()
     brought = await _secret(client, BROUGHT, settings.namespace)
     if brought is not None:
         return _authority(brought, now=now)
@@ -58,7 +63,7 @@ async def publish_root(client: Client, authority: Authority, settings: Settings)
 class OwnIdentity:
     """The pilot's certificate, kept valid. ``current`` may be called from any thread."""
 
-    def __init__(self, authority: Authority, settings: Settings, identity: SpiffeId) -> None:
+    def __init__(self, authority: Authority, settings: Settings, identity: SpiffeId, *, clock: Clock = CLOCK) -> None:
         """Issue the first certificate.
 
         Raises:
@@ -67,6 +72,7 @@ class OwnIdentity:
         self._authority = authority
         self._settings = settings
         self._identity = identity
+        self._clock = clock
         self._subscribers: list[Callable[[X509Svid], None]] = []
         self._svid = self._issue()
 
@@ -79,20 +85,36 @@ class OwnIdentity:
         self._subscribers.append(subscriber)
 
     async def run(self) -> NoReturn:
-        """Renew the certificate at half of its life, until cancelled."""
+        """Renew the certificate at half of its life, until cancelled.
+
+        While the CA can issue none, since its time is over or a clock was set, the last one is kept.
+        """
+        news: News[str] = News()
         while True:
-            due = renewal_time(self._svid.leaf, jitter=0.5)
-            await asyncio.sleep(max(1.0, (due - datetime.now(UTC)).total_seconds()))
-            self._svid = self._issue()
+            await self._wait_due()
+            try:
+                self._svid = self._issue()
+            except InvalidAuthorityError as error:
+                if news.is_new("", str(error)):
+                    log.warning("own certificate not renewed, trying on", reason=str(error))
+                continue
+            news.settled("")
             log.info("own certificate renewed", not_after=self._svid.leaf.not_valid_after_utc.isoformat())
             for subscriber in self._subscribers:
                 subscriber(self._svid)
+
+    async def _wait_due(self) -> None:
+        clock, left_s = self._clock, LEAST_WAIT_S
+        term = Term.of(self._svid.leaf, now=clock.now(), now_s=clock.monotonic_s(), jitter=0.5)
+        while left_s > 0:
+            await asyncio.sleep(min(left_s, LONGEST_WAIT_S))
+            left_s = term.left_s(now=clock.now(), now_s=clock.monotonic_s())
 
     def _issue(self) -> X509Svid:
         return self._authority.issue_svid(
             self._identity,
             lifetime=self._settings.certificate_lifetime,
-            now=datetime.now(UTC),
+            now=self._clock.now(),
             dns_names=self._settings.service_names,
         )
 
