@@ -11,9 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from cryptography import x509
-
-from isthmus.identity import InvalidCertificateError, SpiffeId, TrustBundle, X509Svid, spiffe_id_of
+from isthmus.identity import (
+    InvalidCertificateError,
+    SpiffeId,
+    TrustBundle,
+    X509Svid,
+    certificate_of_der,
+    spiffe_id_of,
+)
 
 
 def server_context(svid: X509Svid, *, client_roots: TrustBundle) -> ssl.SSLContext:
@@ -74,8 +79,8 @@ def peer_identity(connection: ssl.SSLObject) -> SpiffeId:
 
 
 def identity_of(der: bytes) -> SpiffeId:
-    """The SPIFFE id of a verified certificate; raises InvalidCertificateError if it has none, or not exactly one."""
-    return spiffe_id_of(x509.load_der_x509_certificate(der))
+    """The SPIFFE id of a verified certificate; raises InvalidCertificateError if it is no SVID."""
+    return spiffe_id_of(certificate_of_der(der))
 
 
 class ReplaceableContext:

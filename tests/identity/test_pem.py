@@ -6,12 +6,22 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.x509.oid import ExtensionOID
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.identity.corpus import CA, LEAF, NOW, P256, P384, RSA2048, WEAK_RSA, damaged, name
 
-from isthmus.identity import InvalidCertificateError, certificates_of, certificates_pem
+from isthmus.discovery.bundle_document import parse_trust_bundle
+from isthmus.identity import (
+    InvalidBundleError,
+    InvalidCertificateError,
+    TrustDomain,
+    certificate_of_der,
+    certificates_of,
+    certificates_pem,
+)
 from isthmus.identity.pem import MAX_CERTIFICATES, MAX_PEM_BYTES, private_key_of, private_key_pem
+from isthmus.mutual_tls import identity_of
 
 ROOT = CA.self_signed()
 ROOT_PEM = certificates_pem([ROOT])
@@ -81,6 +91,31 @@ def test_a_certificate_with_changed_bytes_is_read_whole_or_refused(data: st.Data
     else:
         assert isinstance(list(certificate.extensions), list)
         assert certificate.subject.rfc4514_string() is not None
+
+
+def with_extension(content: bytes) -> bytes:
+    """A certificate in DER whose subject alternative names are these bytes."""
+    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, content)
+    builder = x509.CertificateBuilder(name("x"), name("x"), P256.public_key(), 1, NOW, NOW)
+    made = builder.add_extension(names, critical=False).sign(P256, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.DER)
+
+
+@pytest.mark.parametrize(
+    "der",
+    [b"", b"x", with_extension(b"garbage"), with_extension(b"\x30\x02\xa3\x00"), b"x" * (MAX_PEM_BYTES + 1)],
+    ids=["empty", "no DER", "an extension that is none", "a name of a kind that is not known", "too long"],
+)
+def test_der_is_read_whole_or_refused(der: bytes) -> None:
+    """What cannot be read to the end is an error of ours at once, wherever it comes from."""
+    with pytest.raises(InvalidCertificateError):
+        certificate_of_der(der)
+    with pytest.raises(InvalidCertificateError):
+        identity_of(der)
+    x5c = base64.b64encode(der).decode()
+    document = f'{{"keys": [{{"kty": "EC", "use": "x509-svid", "x5c": ["{x5c}"]}}]}}'
+    with pytest.raises(InvalidBundleError):
+        parse_trust_bundle(TrustDomain("red.local"), document.encode())
 
 
 def serialization_pem(der: bytes) -> bytes:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
-from cryptography import x509
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -25,7 +24,7 @@ from isthmus.discovery.times import TIME_HEADER, time_header
 from isthmus.discovery.watch import HEARTBEAT_S, WatchResponse
 from isthmus.federation.enrolment import MAX_BODY_BYTES, PATH, STATUS
 from isthmus.federation.messages import encode
-from isthmus.identity import IdentityError, InvalidCertificateError, SpiffeId, spiffe_id_of
+from isthmus.identity import IdentityError, InvalidCertificateError, SpiffeId, certificates_of, spiffe_id_of
 
 JSON: Final = "application/json"
 FORWARDED_CERTIFICATE: Final = "x-forwarded-client-cert"
@@ -126,7 +125,7 @@ class _Streaming(Response):
 def _caller(request: Request) -> SpiffeId:
     chain = request.scope["extensions"]["tls"]["client_cert_chain"]
     try:
-        return spiffe_id_of(x509.load_pem_x509_certificate(chain[0].encode("ascii")))
+        return spiffe_id_of(certificates_of(chain[0])[0])
     except InvalidCertificateError as error:
         raise ForbiddenError(f"the client certificate does not name a caller: {error}") from error
 

@@ -12,7 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from isthmus.identity import InvalidBundleError, InvalidCertificateError, TrustBundle, TrustDomain
+from isthmus.identity import (
+    InvalidBundleError,
+    InvalidCertificateError,
+    TrustBundle,
+    TrustDomain,
+    certificate_of_der,
+)
 
 REFRESH_HINT_S: Final = 300
 """How often a peer should ask again: roots overlap for days when they are rotated, minutes are soon enough."""
@@ -54,7 +60,7 @@ def parse_trust_bundle(trust_domain: TrustDomain, document: bytes) -> TrustBundl
     try:
         keys = msgspec.json.decode(document, type=_Document).keys
         return TrustBundle.of(trust_domain, [_root(jwk) for jwk in keys if jwk.use == _USE])
-    except (ValueError, RecursionError, InvalidCertificateError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidBundleError(f"Invalid trust bundle of {trust_domain}: {error}") from error
 
 
@@ -75,7 +81,7 @@ def _jwk(root: x509.Certificate) -> _Jwk:
 def _root(jwk: _Jwk) -> x509.Certificate:
     if len(jwk.x5c) != 1:
         raise InvalidCertificateError(f"a key has {len(jwk.x5c)} certificates: expected exactly one")
-    return x509.load_der_x509_certificate(base64.b64decode(jwk.x5c[0], validate=True))
+    return certificate_of_der(base64.b64decode(jwk.x5c[0], validate=True))
 
 
 def _base64url(number: int, size: int | None = None) -> str:

@@ -18,7 +18,7 @@ from isthmus.identity.errors import (
     InvalidTrustDomainError,
 )
 from isthmus.identity.path import path_to_root
-from isthmus.identity.pem import certificates_of, certificates_pem
+from isthmus.identity.pem import certificate_of_der, certificates_of, certificates_pem
 from isthmus.identity.request import new_private_key, requested_key, signing_request
 from isthmus.identity.spiffe import SpiffeId, TrustDomain
 from isthmus.identity.svid import X509Svid, spiffe_id_of
@@ -41,6 +41,7 @@ __all__ = [
     "TrustBundle",
     "TrustDomain",
     "X509Svid",
+    "certificate_of_der",
     "certificates_of",
     "certificates_pem",
     "expired_at",

@@ -1,4 +1,4 @@
-"""Certificates and keys as PEM text, with bounds on what is read (RFC 7468).
+"""Certificates and keys as PEM text (RFC 7468), and certificates as DER, with bounds on what is read.
 
 Text around the blocks is ignored, as ``openssl x509 -text`` writes it. A certificate that is returned has been parsed
 to the last extension, so that reading it later does not fail.
@@ -55,6 +55,20 @@ def certificates_of(pem: bytes | str) -> tuple[x509.Certificate, ...]:
 def certificate_of(pem: bytes | str) -> x509.Certificate:
     """The first certificate of ``pem``; raises InvalidCertificateError as ``certificates_of``."""
     return certificates_of(pem)[0]
+
+
+def certificate_of_der(der: bytes) -> x509.Certificate:
+    """The certificate in ``der``; raises InvalidCertificateError: it is too long, or a part of it cannot be read."""
+    if len(der) > MAX_PEM_BYTES:
+        raise InvalidCertificateError(f"the certificate is {len(der)} bytes long, expected {MAX_PEM_BYTES} at most")
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.public_key()
+        _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.version)
+        _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature_hash_algorithm)
+    except _UNREADABLE as error:
+        raise InvalidCertificateError(f"not a certificate that can be read: {_first_line(error)}") from error
+    return certificate
 
 
 def private_key_of(pem: bytes | str) -> PrivateKey:
@@ -130,15 +144,11 @@ def _certificate(label: bytes, base64: bytes, *, where: str) -> x509.Certificate
     if label != b"CERTIFICATE":
         raise InvalidCertificateError(f"{where} is a {label.decode()}: expected a CERTIFICATE")
     try:
-        certificate = x509.load_der_x509_certificate(b64decode(b"".join(base64.split()), validate=True))
-        certificate.public_key()
-        _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.version)
-        _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature_hash_algorithm)
+        return certificate_of_der(b64decode(b"".join(base64.split()), validate=True))
     except binascii.Error as error:
         raise InvalidCertificateError(f"{where} is not base64: the text is cut or damaged") from error
-    except _UNREADABLE as error:
-        raise InvalidCertificateError(f"{where} is not a certificate that can be read: {_first_line(error)}") from error
-    return certificate
+    except InvalidCertificateError as error:
+        raise InvalidCertificateError(f"{where} is {error}") from error
 
 
 def _first_line(error: Exception) -> str:
