@@ -34,6 +34,8 @@ EDITS = [
         "discoveryPort: 8188",
     ),
     (RED_PEER, "    addresses:\n    - ", "    addresses: []\n    x: ", "InvalidValue", "[]"),
+    (RED_PEER, "trustDomain: green-mesh.local", r'trustDomain: "green-mesh.local\n"', "InvalidValue", '"green'),
+    (RED_PEER, "addresses:", f"discoveryPort: 0x{'f' * 8000}\n    addresses:", "WrongType", "0xf"),
     (RED_PEER, "kind: ConfigMap", "kind: Configmap", "InvalidValue", "Configmap"),
     (RED_PEER, "clientID: green", "clientID: spiffe://green", "InvalidValue", "spiffe://"),
     (RED_PEER, "clientID: green-mesh.local", "clientID: grün", "InvalidValue", "grün"),

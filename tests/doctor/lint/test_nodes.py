@@ -76,6 +76,9 @@ def test_all_texts_of_a_run_share_the_limit() -> None:
         ("!custom x", "x"),
         ("9" * 5000, "9" * 5000),
         ("0x_", "0x_"),
+        ("0xffffffffffffffff", 2**64 - 1),
+        ("0x10000000000000000", 2.0**64),
+        ("0x" + "f" * 8000, "0x" + "f" * 8000),
     ],
 )
 def test_scalars_are_what_json_has(text: str, value: Any) -> None:

@@ -174,12 +174,17 @@ class _Builder:
                 case "bool":
                     return self._scalars.construct_yaml_bool(node)
                 case "int" if ":" not in node.value:  # 1:30 is a number to YAML 1.1, and a text to kubectl
-                    return self._scalars.construct_yaml_int(node)
+                    return _number(self._scalars.construct_yaml_int(node))
                 case "float" if ":" not in node.value:
                     return self._scalars.construct_yaml_float(node)
         except (ValueError, KeyError, OverflowError):
             pass
         return str(node.value)
+
+
+def _number(read: int) -> int | float:
+    """A whole number as JSON readers take it: what does not fit into 64 bits is one with a fraction. OverflowError."""
+    return read if read.bit_length() <= 64 else float(read)
 
 
 def _place(file: str, mark: Any) -> Place:

@@ -94,8 +94,14 @@ def _string(node: Node, schema: dict[str, Any], path: str) -> Iterator[Finding]:
         yield _invalid(node, path, "is empty" if not text else f"shorter than {schema['minLength']} characters")
     elif len(text) > schema.get("maxLength", len(text)):
         yield _invalid(node, path, f"longer than {schema['maxLength']} characters")
-    elif "pattern" in schema and not re.search(schema["pattern"], text):
+    elif "pattern" in schema and not _matches(schema["pattern"], text):
         yield _invalid(node, path, f"{_shown(text)} is not of the form {schema['pattern']}")
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """As the API server has it, to which ``$`` is the end of the text; to Python also the line end before it."""
+    ends = pattern.endswith("$") and not pattern.endswith(r"\$")
+    return re.search(pattern[:-1] + r"\Z" if ends else pattern, text) is not None
 
 
 def _integer(node: Node, schema: dict[str, Any], path: str) -> Iterator[Finding]:
