@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.federation.status import DiscoveryStatus, PodDiscoveryStatus, WatchStatus, from_json, to_json
+from isthmus.federation.status import MOST_REMOTES, DiscoveryStatus, PodDiscoveryStatus, WatchStatus, from_json, to_json
 
 NOON = datetime(2021, 10, 5, 12, 0, 0, tzinfo=UTC)
 
@@ -113,6 +113,18 @@ def test_a_remote_is_pruned_after_five_minutes(away_s: int, is_kept: bool) -> No
     entry = entry.with_remote(entry.remote("10.0.0.2").succeeded(NOON).failed(NOON))
     pruned = entry.pruned(_at(away_s))
     assert [remote.source for remote in pruned.remotes] == ["10.0.0.1"] + ["10.0.0.2"] * is_kept
+
+
+def test_remotes_are_bounded() -> None:
+    """A peer that comes from ever more addresses is told of with the latest; what is connected stays longest."""
+    entry = PodDiscoveryStatus.of("istiod-a")
+    entry = entry.with_remote(entry.remote("10.0.0.1").succeeded(NOON))
+    for number in range(MOST_REMOTES):
+        source = f"10.1.0.{number}"
+        entry = entry.with_remote(entry.remote(source).succeeded(_at(number + 1)))
+        entry = entry.with_remote(entry.remote(source).failed(_at(number + 1)))
+    sources = {remote.source for remote in entry.remotes}
+    assert sources == {"10.0.0.1", *(f"10.1.0.{number}" for number in range(1, MOST_REMOTES))}
 
 
 def test_merging_moves_one_pod_and_leaves_the_others() -> None:

@@ -16,6 +16,8 @@ import msgspec
 
 REMOTE_KEPT: Final = timedelta(minutes=5)
 """How long a remote that went away is still told of."""
+MOST_REMOTES: Final = 100
+"""Remotes that are told of at once: where they come from is the peer's word, and an object of Kubernetes has bounds."""
 MAX_CAUSE_LENGTH: Final = 300
 """A cause is one line in the output of kubectl, whatever a peer put into its answer."""
 
@@ -90,8 +92,10 @@ class PodDiscoveryStatus(msgspec.Struct, frozen=True, omit_defaults=True, rename
         return next(known, RemoteStatus(source=source, connected=False))
 
     def with_remote(self, remote: RemoteStatus) -> Self:
-        """This remote in the place of the one with the same source."""
+        """This remote in the place of the one with the same source; of too many the one that left first is left out."""
         by_source = {known.source: known for known in self.remotes} | {remote.source: remote}
+        if len(by_source) > MOST_REMOTES:
+            del by_source[min(by_source.values(), key=_last_seen).source]
         return msgspec.structs.replace(self, remotes=tuple(by_source[source] for source in sorted(by_source)))
 
     def pruned(self, now: datetime) -> Self:
@@ -147,6 +151,12 @@ def from_json(value: object) -> DiscoveryStatus:
         return msgspec.convert({key: entries for key, entries in value.items() if entries is not None}, DiscoveryStatus)
     except msgspec.ValidationError:
         return DiscoveryStatus()
+
+
+def _last_seen(remote: RemoteStatus) -> tuple[bool, datetime, str]:
+    """Sorts remotes by when they were there last: those that are connected come after those that are not."""
+    seen = (remote.last_disconnect, remote.last_connected)
+    return remote.connected, max(filter(None, seen), default=datetime.min.replace(tzinfo=UTC)), remote.source
 
 
 def _second(now: datetime) -> datetime:
