@@ -32,9 +32,12 @@ class Admin:
         return (await self._ask("GET", "/ready")).text.strip()
 
     async def active_connections(self) -> int:
-        """Connections from downstream, over all listeners but the admin interface; raises AdminError: no answer."""
+        """Connections from downstream, over all listeners but the admin interface; raises AdminError."""
         answer = await self._ask("GET", "/stats", params={"filter": _ACTIVE})
-        return sum(int(line.rpartition(": ")[2]) for line in answer.text.splitlines())
+        try:
+            return sum(int(line.rpartition(": ")[2]) for line in answer.text.splitlines())
+        except ValueError as error:
+            raise AdminError(f"Envoy does not tell its connections: {answer.text[:200]!a}") from error
 
     async def drain(self) -> None:
         """Begin to close listeners and connections gracefully, over the drain time; raises AdminError: no answer."""
