@@ -64,7 +64,7 @@ class Introduction(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
         Raises InvalidIntroductionError.
         """
         for what, name in (("mesh", self.mesh), ("namespace", self.namespace)):
-            if not re.fullmatch(DNS_LABEL, name) or name.endswith("\n"):
+            if not re.fullmatch(DNS_LABEL, name):
                 raise InvalidIntroductionError(f"the {what} is called {name[:80]!a}: expected a DNS label")
         for address in self.addresses:
             if problem := address_problem(address):

@@ -67,7 +67,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
     def check(self) -> SpiffeId:
         """Check every part; returns who answers. Raises InvalidIntroductionError."""
         bundle = self.inviter.check()
-        if not re.fullmatch(DNS_LABEL, self.peer) or self.peer.endswith("\n"):
+        if not re.fullmatch(DNS_LABEL, self.peer):
             raise InvalidIntroductionError(f"the invited mesh is called {self.peer[:80]!a}: expected a DNS label")
         if not self.inviter.addresses:
             raise InvalidIntroductionError(f"it has no address of {self.inviter.mesh}")

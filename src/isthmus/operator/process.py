@@ -32,7 +32,7 @@ async def run(settings: Settings) -> NoReturn:
     started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def problem() -> str | None:
-        return None if started.done() else "the operator is starting, or waits to become the leader"
+        return None if started.done() else "the operator is starting"
 
     async with (
         connect(field_manager=OPERATOR, kubeconfig=settings.kubeconfig) as client,
