@@ -268,12 +268,14 @@ BAD_ORDERS: dict[str, Callable[[ProbeOrder], ProbeOrder]] = {
     "roots": lambda asked: replace_fields(asked, roots="none"),
     "trust domain": lambda asked: replace_fields(asked, trust_domain="Green"),
     "identities": lambda asked: replace_fields(asked, identities=("green",)),
+    "server name": lambda asked: replace_fields(asked, server_name="outbound_.1_._.nobody.svc..local"),
+    "long label": lambda asked: replace_fields(asked, server_name=f"outbound_.1_._.{'x' * 64}.local"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_ORDERS)
 async def test_an_order_that_does_not_say_who_must_answer(us: Us, green: GreenCa, name: str) -> None:
-    """Without a root, a trust domain and identities that can be read nobody is called."""
+    """Without a server name, a root, a trust domain and identities that can be used nobody is called."""
     with pytest.raises(BadOrderError, match="does not say who must answer"):
         await us.prober.probe(BAD_ORDERS[name](order(green, 1)))
 

@@ -47,11 +47,12 @@ class ProbeOrder(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """For a whole attempt, from the name to the answer."""
 
     def expected(self) -> "ExpectedServer":
-        """Who must answer; raises BadOrderError: trust domain, roots or identities cannot be read."""
+        """Who must answer; raises BadOrderError: server name, trust domain, roots or identities cannot be used."""
         try:
+            self.server_name.encode("idna")  # as TLS will, which takes not every name that a peer may tell
             bundle = TrustBundle.parse(TrustDomain(self.trust_domain), self.roots)
             return ExpectedServer(bundle=bundle, identities=frozenset(map(SpiffeId.parse, self.identities)))
-        except IdentityError as error:
+        except (IdentityError, UnicodeError) as error:
             raise BadOrderError(f"the order does not say who must answer: {error}") from error
 
 

@@ -20,7 +20,7 @@ class GatewayReport:
     """One call that failed at a gateway. Texts are empty where Envoy does not know."""
 
     log: str
-    """Which log it is from: ``refused`` or ``discovery``."""
+    """Which log it is from: ``refused``, ``discovery`` or ``calls`` (``envoy.failure_log``)."""
     peer: str = ""
     """The peer that the gateway took the call for."""
     source: str = ""
