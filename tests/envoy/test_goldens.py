@@ -18,7 +18,9 @@ from tests.envoy.conftest import ENVOY, bootstrap
 from isthmus.api.logs import AccessLogFile
 from isthmus.envoy import cluster, egress, endpoint, ingress, message, secret, tls
 from isthmus.envoy.access_format import OPERATORS
+from isthmus.federation.names import outbound_sni
 from isthmus.federation.plan import EgressPlan, Endpoint, IngressPlan, RemotePeer
+from isthmus.federation.workload import MAX_SERVER_NAME_BYTES
 
 ADS = {"ads": {}, "resource_api_version": "V3"}
 SERVER_NAME = "outbound_.9080_._.reviews.bookinfo.svc.red-mesh-exports.local"
@@ -217,6 +219,21 @@ async def test_the_validation_sees_what_is_wrong(folder: Path, good: str, bad: s
     assert good in text
     code, _ = await _validate(json.loads(text.replace(good, bad)), folder)
     assert code == 1
+
+
+@pytest.mark.envoy
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "expected"), [(0, 0), (1, 1)], ids=["longest", "longer"])
+async def test_a_server_name_has_a_longest(folder: Path, more: int, expected: int) -> None:
+    """Envoy takes a name of as many bytes as an import may have, and none that is longer."""
+    rest = MAX_SERVER_NAME_BYTES + more - len(outbound_sni("", plans.RATINGS.service_port))
+    named = replace(plans.RATINGS, hostname="x" * rest)
+    config: dict[str, Any] = bootstrap(folder)
+    built = [readable(cluster.imported(named, plans.RED))]
+    config["static_resources"]["clusters"] += _with_static_secrets(built)
+    config["static_resources"]["secrets"] = [readable(each) for each in SECRETS["trust-in-one-peer"]()]
+    code, output = await _validate(config, folder)
+    assert code == expected, output
 
 
 def _serialised(built: list[Any]) -> list[bytes]:
