@@ -76,7 +76,8 @@ def test_pods_and_services_have_chosen_addresses(cluster: Cluster) -> None:
     """They get them out of the ranges, and reach each other there."""
     cluster.apply(*web("default"))
     cluster.kubectl("rollout", "status", "deploy/web", "--timeout=15s")
-    (item,) = cluster.get("pods", "-l", "app=web")["items"]
+    found = cluster.get("pods", "-l", "app=web")["items"]  # those of another test may still be on their way out
+    (item,) = [each for each in found if "deletionTimestamp" not in each["metadata"]]
     address = cluster.get("service", "web")["spec"]["clusterIP"]
     assert item["status"]["podIP"].startswith("10.88.0.")
     assert address.startswith("10.89.")
