@@ -1,7 +1,8 @@
 """The data path through both gateways beside two Envoys configured by hand for the same hop, measured in turn.
 
-The same client, the same server, the same mutual TLS and as many workers on both ways. The lab's proxy for Service
-addresses, which is no part of what is measured, is taken out: red is given the address of green's gateway pod itself.
+The same client, the same server, the same mutual TLS and as many workers on both ways, and on both the service is told
+by its server name. The lab's proxy for Service addresses, which is no part of what is measured, is taken out: red is
+given the address of green's gateway pod itself.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from isthmus.identity import Authority, SpiffeId, TrustDomain
 ENVOY = str(BIN / "envoy") if (BIN / "envoy").exists() else shutil.which("envoy") or "envoy"
 BACKEND, EGRESS, INGRESS = ("127.77.0.9", 9080), ("127.77.0.1", 16000), ("127.77.0.2", 15443)
 SERVER, CLIENT = (f"spiffe://hand.local/ns/hand/sa/{name}" for name in ("ingress", "egress"))
-NAME = "fast"
+NAME, SERVER_NAME = "fast", "fast.hand.local"
 ROUNDS = 5
 ROUND_S = 3
 
@@ -131,13 +132,19 @@ _PARTS = {"certificate_chain": "pem", "private_key": "key"}
 
 
 def _egress(certificates: dict[str, Any]) -> dict[str, Any]:
-    context = {"sni": "fast.hand.local", "common_tls_context": certificates[CLIENT]}
+    context = {"sni": SERVER_NAME, "common_tls_context": certificates[CLIENT]}
     return _proxy(EGRESS, INGRESS, upstream=_socket("Upstream", context))
 
 
 def _ingress(certificates: dict[str, Any]) -> dict[str, Any]:
+    """By server name, since one port stands for many services on this hop."""
     context = {"require_client_certificate": True, "common_tls_context": certificates[SERVER]}
-    return _proxy(INGRESS, BACKEND, downstream=_socket("Downstream", context))
+    chain = {"filter_chain_match": {"server_names": [SERVER_NAME]}, **_socket("Downstream", context)}
+    config = _proxy(INGRESS, BACKEND, downstream=chain)
+    kind = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+    inspector = {"name": "tls_inspector", "typed_config": {"@type": kind}}
+    config["static_resources"]["listeners"][0]["listener_filters"] = [inspector]
+    return config
 
 
 def _socket(kind: str, context: dict[str, Any]) -> dict[str, Any]:
