@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.docs.markdown import headings
 
 from isthmus.federation.causes import CAUSES, PEER_CONDITIONS, Cause
+from isthmus.federation.checks import CONDITIONS_PAGE, OWN_PAGE
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "conditions.md").read_text()
@@ -31,6 +33,13 @@ def test_conditions_stand_in_the_order_in_which_one_needs_the_other() -> None:
     """The page follows a call on its way."""
     places = [PAGE.index(f"### {each}\n") for each in PEER_CONDITIONS]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("page", [OWN_PAGE, *(f"{CONDITIONS_PAGE}#{each.lower()}" for each in PEER_CONDITIONS)])
+def test_what_a_check_leads_to_is_there(page: str) -> None:
+    """The page that a failed step of a check names exists, with that heading."""
+    path, _, anchor = page.partition("#")
+    assert anchor in {heading.anchor for heading in headings(REPOSITORY / path)}
 
 
 def _called(node: ast.Call) -> str:
