@@ -70,6 +70,7 @@ def test_a_range_that_the_machine_lacks(machine: Machine) -> None:
     assert result.returncode == 1
     assert result.stderr.endswith("make them so, as root: ip route add local 10.91.0.0/16 dev lo\n")
     assert "none" not in machine.lab("list").stdout
+    assert not (machine.root / "none").exists()
 
 
 def test_pods_and_services_have_chosen_addresses(cluster: Cluster) -> None:

@@ -49,14 +49,15 @@ class ClusterFolder:
         Raises ClusterError if no block of addresses is free, if what is wished can't be had, or if something else was
         fixed before; also if the machine does not have a range of addresses that was chosen.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         wishes = wishes or Wishes()
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(self.root / LOCK):
             plan = self.plan() if self.exists() else self._first_plan(wishes)
             plan.require(wishes)
             for network in plan.chosen:
                 require_here(network)
             if not self.exists():
+                self.path.mkdir(mode=0o700, exist_ok=True)
                 write_private(self.path / RECORD, json.dumps(asdict(plan)))
         return plan
 

@@ -42,6 +42,7 @@ KNOWN = [
     (moved(9000), Remote(("1.1.1.1",), 9000, 443)),
     (of_type("ClusterIP", externalIPs=["3.3.3.3"]), Remote(("3.3.3.3",))),
     (of_type("NodePort"), Remote(("5.5.5.5",), 30188, 30443)),
+    (of_type("NodePort", externalIPs=["3.3.3.3"]), Remote(("3.3.3.3",))),
 ]
 
 

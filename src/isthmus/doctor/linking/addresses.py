@@ -50,12 +50,17 @@ def remote(owner: MeshState, gateway: str, *, caller: MeshState, given: Sequence
     service = owner.services.get(gateway)
     if service is None:
         return Remote(tuple(given)) if given else NotYet(f"{where} does not exist yet")
-    is_node_port = at(service, "spec").get("type") == "NodePort"
-    ports = _ports(service, "nodePort" if is_node_port else "port")
+    ports = _ports(service, "nodePort" if _is_reached_by_node_ports(service, given) else "port")
     if ports is None:
         return NotYet(f"{where} has no node ports yet")
     found = tuple(given) or _addresses(service, owner, caller)
     return Remote(found, *ports) if found else NotYet(f"{where} has no address yet")
+
+
+def _is_reached_by_node_ports(service: Object, given: Sequence[str]) -> bool:
+    """External addresses are answered at the Service's own ports, whatever its type."""
+    spec = at(service, "spec")
+    return spec.get("type") == "NodePort" and (bool(given) or not spec.get("externalIPs"))
 
 
 def _addresses(service: Object, owner: MeshState, caller: MeshState) -> tuple[str, ...]:
