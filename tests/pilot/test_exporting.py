@@ -138,13 +138,11 @@ def test_ended_watches_begin_anew_with_the_same_list() -> None:
     world = World()
     world.store.put(service("ratings"))
     world.exporting.configure("green-mesh", EVERYTHING, INGRESS)
-    before = world.exporting.feeds["green-mesh"]
+    before = world.exporting.feeds["green-mesh"].snapshot()
     world.exporting.end_watches("green-mesh")
     world.exporting.end_watches("blue-mesh")
-    after = world.exporting.feeds["green-mesh"]
-    assert before.is_closed
-    assert not after.is_closed
-    assert after.snapshot() == before.snapshot()
+    assert not world.exporting.feeds["green-mesh"].is_closed
+    assert world.exporting.feeds["green-mesh"].snapshot() == before
     world.store.put(service("details"))
     assert world.exports("green-mesh") == ["details", "ratings"]
 

@@ -135,11 +135,15 @@ class ExportFeed:
             self._subscriptions.discard(subscription)
             self._sources -= Counter([source])  # drops the source with its last watcher
 
-    def close(self) -> None:
-        """The peer is deleted: its watches end at once, after what they were told already."""
-        self._is_closed = True
+    def end_watches(self) -> None:
+        """All watches end at once, after what they were told already; others may begin."""
         for subscription in self._subscriptions:
             subscription.close()
+
+    def close(self) -> None:
+        """The peer is deleted: its watches end, and so does each that begins."""
+        self._is_closed = True
+        self.end_watches()
 
     def _tell(self, event: WatchEvent | None) -> bool:
         if event is None:

@@ -66,8 +66,7 @@ class Exporting:
         """End all watches of ``peer``: whoever watched may have the right no longer, and comes back if it has."""
         feed = self.feeds.get(peer)
         if feed is not None:
-            feed.close()
-            self.feeds[peer] = ExportFeed(self.tables[peer].messages())
+            feed.end_watches()
 
     def remove(self, peer: str) -> None:
         """Export nothing to ``peer`` any more, and end its watches."""
