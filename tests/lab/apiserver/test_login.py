@@ -79,8 +79,9 @@ async def test_login_with_a_password(server: Started, password: str, tmp_path: P
     who = await review(server, token)
     assert (who.status_code, who.json()["status"]["userInfo"]["username"]) == (201, "kube:admin")
     async with http_client(server, token=token) as admin:
-        projects = await admin.get("/apis/project.openshift.io/v1/projects")
-        assert projects.status_code in {403, 404}, 'oc then says: Using "default" namespace'
+        projects = (await admin.get("/apis/project.openshift.io/v1/projects")).json()
+        assert (projects["kind"], projects["items"][0]["metadata"]["name"]) == ("ProjectList", "default")
+        assert (await admin.get("/apis/project.openshift.io/v1/projects/default")).status_code == 200
         assert (await admin.get("/api/v1/namespaces/openshift/configmaps/motd")).status_code == 404
         assert (await admin.get("/api/v1/secrets")).status_code == 200
 

@@ -165,6 +165,21 @@ async def test_events_have_two_apis(http: httpx2.AsyncClient) -> None:
     assert newer["regarding"]["name"] == "one"
 
 
+async def test_events_are_selected_and_patched_in_their_own_words(http: httpx2.AsyncClient) -> None:
+    """Selectors and patches name the fields as the API does that they are sent to."""
+    path = "/apis/events.k8s.io/v1/namespaces/default/events"
+    event = {"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "one"}, "note": "before"}
+    await http.post(path, json=event)
+    patched = await http.patch(
+        f"{path}/e", json={"note": "after"}, headers={"Content-Type": "application/merge-patch+json"}
+    )
+    assert patched.json()["note"] == "after"
+    assert (await http.get("/api/v1/namespaces/default/events/e")).json()["message"] == "after"
+    for name, found in (("one", 1), ("two", 0)):
+        chosen = await http.get(path, params={"fieldSelector": f"regarding.name={name}"})
+        assert len(chosen.json()["items"]) == found
+
+
 async def test_concurrent_patches_all_count(http: httpx2.AsyncClient) -> None:
     """Patches without a version are tried again until each is in; none is lost."""
     await http.post(CONFIG_MAPS, json=config_map("a"))

@@ -11,11 +11,14 @@ from typing import Any
 
 from isthmus.lab.apiserver.changes import DeleteOptions, WriteOptions
 from isthmus.lab.apiserver.errors import StatusError
-from isthmus.lab.apiserver.identity.user import AUTHENTICATED, MASTERS, UNAUTHENTICATED
-from isthmus.lab.apiserver.objects import Key, Object
+from isthmus.lab.apiserver.identity.user import AUTHENTICATED, LOGGED_IN, MASTERS, UNAUTHENTICATED
+from isthmus.lab.apiserver.kinds import Resource
+from isthmus.lab.apiserver.kinds.openshift import PROJECT_GROUP, REVIEW_GROUP, USER_GROUP
+from isthmus.lab.apiserver.objects import Key, Object, metadata
 from isthmus.lab.apiserver.rest.services import Services
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+AUTO_UPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 RBAC = "rbac.authorization.k8s.io"
 
 READ = ("get", "list", "watch")
@@ -43,6 +46,7 @@ _VIEW = [
     _rule("events.k8s.io", "events", READ),
     _rule("networking.k8s.io", "networkpolicies", READ),
     _rule("policy", "poddisruptionbudgets", READ),
+    _rule(PROJECT_GROUP, "projects", ("get",)),
 ]
 _EDIT = [
     *_VIEW,
@@ -59,6 +63,7 @@ _ADMIN = [
     *_EDIT,
     _rule(RBAC, "roles rolebindings", (*READ, *WRITE)),
     _rule("authorization.k8s.io", "localsubjectaccessreviews", ("create",)),
+    _rule(PROJECT_GROUP, "projects", ("delete", "patch", "update")),
 ]
 _DISCOVERY_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz"]
 _PUBLIC_PATHS = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
@@ -78,13 +83,19 @@ CLUSTER_ROLES: dict[str, list[dict[str, Any]]] = {
     "system:basic-user": [
         _rule("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", ("create",)),
         _rule("authentication.k8s.io", "selfsubjectreviews", ("create",)),
+        {**_rule(USER_GROUP, "users", ("get",)), "resourceNames": ["~"]},
+        _rule(REVIEW_GROUP, "subjectaccessreviews", ("create",)),
+        _rule(PROJECT_GROUP, "projects", ("list", "watch")),
     ],
+    # oc asks for the right to ask for projects with the group and without.
+    "self-provisioner": [{**_rule("", "projectrequests", ("create", "list")), "apiGroups": ["", PROJECT_GROUP]}],
     "system:discovery": [{"nonResourceURLs": [*_DISCOVERY_PATHS, "/version", "/version/"], "verbs": ["get"]}],
     "system:public-info-viewer": [{"nonResourceURLs": _PUBLIC_PATHS, "verbs": ["get"]}],
 }
 CLUSTER_BINDINGS: dict[str, tuple[str, ...]] = {
     "cluster-admin": (MASTERS,),
     "system:basic-user": (AUTHENTICATED,),
+    "self-provisioner": (LOGGED_IN,),
     "system:discovery": (AUTHENTICATED,),
     "system:public-info-viewer": (AUTHENTICATED, UNAUTHENTICATED),
 }
@@ -156,3 +167,18 @@ async def _ensure(services: Services, obj: Object, *, namespace: str = "") -> No
     except StatusError as error:
         if error.reason != "AlreadyExists":
             raise
+        if obj["kind"] == "ClusterRole":
+            await _complete_role(services, resource, obj)
+
+
+async def _complete_role(services: Services, resource: Resource, wanted: Object) -> None:
+    """Give a default role, which an older version made, the rules that it lacks; unless it is not to be updated."""
+
+    def completed(role: Object) -> Object:
+        rules = role.get("rules") or []
+        if (metadata(role).get("annotations") or {}).get(AUTO_UPDATE) != "false":
+            role["rules"] = [*rules, *(rule for rule in wanted["rules"] if rule not in rules)]
+        return role
+
+    key = Key(resource.storage, "", metadata(wanted)["name"])
+    await services.changes.update(resource, key, completed, options=WriteOptions(manager="kube-apiserver"))

@@ -34,6 +34,7 @@ from isthmus.lab.controllers.owned import (
 log = structlog.get_logger()
 
 NOT_COLLECTED = {"Event"}  # nobody owns them, and there are many
+VIEWS = {("project.openshift.io", "Project")}  # of what is followed as Namespaces already
 MERGE = {"Content-Type": "application/merge-patch+json"}
 AGAIN_S = 0.2
 
@@ -222,7 +223,9 @@ class GarbageCollector:
 
 def collected(resource: ApiResource) -> bool:
     """Whether objects of a kind can have owners that are looked after here."""
-    return {"list", "watch", "delete"} <= resource.verbs and resource.kind not in NOT_COLLECTED
+    if (resource.group, resource.kind) in VIEWS or resource.kind in NOT_COLLECTED:
+        return False
+    return {"list", "watch", "delete"} <= resource.verbs
 
 
 def metadata_class(resource: ApiResource) -> type[Any]:

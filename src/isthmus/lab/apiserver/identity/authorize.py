@@ -12,7 +12,21 @@ from isthmus.lab.apiserver.storage import Event
 from isthmus.lab.apiserver.storage.state import State
 
 _GROUP = "rbac.authorization.k8s.io"
+POLICIES = tuple(f"{plural}.{_GROUP}" for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings"))
+"""What rights follow from, as it is stored."""
 _KINDS = {"Role": f"roles.{_GROUP}", "ClusterRole": f"clusterroles.{_GROUP}"}
+
+
+def policies_at(state: State, revision: int) -> Policies:
+    """The roles and bindings as they were. Raises ExpiredError when that revision has left the window."""
+    roles = {one.key: one.object() for kind in _KINDS.values() for one in state.listed_at(kind, "", revision)}
+    bindings = [one.object() for one in state.listed_at(f"rolebindings.{_GROUP}", "", revision)]
+    cluster_bindings = state.listed_at(f"clusterrolebindings.{_GROUP}", "", revision)
+    return Policies(
+        cluster_bindings=[one.object() for one in cluster_bindings],
+        bindings=lambda namespace: [one for one in bindings if one["metadata"]["namespace"] == namespace],
+        role=lambda kind, namespace, name: roles.get(Key(_KINDS.get(kind, ""), namespace, name)),
+    )
 
 
 class Authorizer:

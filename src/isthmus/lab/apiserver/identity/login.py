@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from isthmus.lab.apiserver.identity.tokens import base64url
-from isthmus.lab.apiserver.identity.user import AUTHENTICATED, MASTERS, User
+from isthmus.lab.apiserver.identity.user import AUTHENTICATED, LOGGED_IN, MASTERS, User
 
 CLIENT = "openshift-challenging-client"
 NAME = "kubeadmin"
@@ -74,7 +74,7 @@ class Logins:
         parts = _TOKEN.fullmatch(token)
         if parts is None or not hmac.compare_digest(parts[2], self._signature(int(parts[1]))):
             return None
-        return User("kube:admin", (MASTERS, AUTHENTICATED)) if now.timestamp() < int(parts[1]) else None
+        return User("kube:admin", (MASTERS, AUTHENTICATED, LOGGED_IN)) if now.timestamp() < int(parts[1]) else None
 
     def _signature(self, ends: int) -> str:
         message = f"{NAME}\0{ends}\0{hashlib.sha256(self.password.encode()).hexdigest()}"

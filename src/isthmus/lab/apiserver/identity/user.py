@@ -8,6 +8,8 @@ from typing import Any
 
 MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
+LOGGED_IN = "system:authenticated:oauth"
+"""Who logged in with a password: people, not service accounts."""
 UNAUTHENTICATED = "system:unauthenticated"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.lab.apiserver.kinds import columns
+from isthmus.lab.apiserver.kinds import columns, events, openshift
 from isthmus.lab.apiserver.kinds.resource import Column, Resource, Scale
 
 _CREATE_ONLY = ("create",)
@@ -148,7 +148,7 @@ RESOURCES: tuple[Resource, ...] = (
         shown=columns.EVENT,
         short_names=("ev",),
         selectable=("regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "reason", "type"),
-        storage_kind="events",
+        view=events.VIEW,
     ),
     _kind(
         "networking.k8s.io/v1",
@@ -196,6 +196,7 @@ RESOURCES: tuple[Resource, ...] = (
             ("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", False),
         )
     ),
+    *openshift.RESOURCES,
 )
 
 SUBRESOURCE_KINDS: dict[str, tuple[str, str, str]] = {

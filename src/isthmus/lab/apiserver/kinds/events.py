@@ -5,6 +5,7 @@ Source: Kubernetes API reference, Event v1 and Event v1 events.k8s.io.
 
 from __future__ import annotations
 
+from isthmus.lab.apiserver.kinds.resource import View
 from isthmus.lab.apiserver.objects import Object
 
 _NAMES = (
@@ -28,3 +29,7 @@ def to_events(obj: Object) -> Object:
 def to_core(obj: Object) -> Object:
     """An events.k8s.io Event as it is stored."""
     return {**{_TO_CORE.get(name, name): value for name, value in obj.items()}, "apiVersion": "v1"}
+
+
+_REGARDING = {f"regarding.{name}": f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid")}
+VIEW = View(of="events", show=to_events, store=to_core, paths=_REGARDING)

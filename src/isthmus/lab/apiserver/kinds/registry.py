@@ -49,8 +49,8 @@ class Registry:
         return self._definitions.get(resource.group_resource)
 
     def by_storage(self, group_resource: str) -> Resource | None:
-        """The preferred version of what is stored under that name."""
-        return next((one for one in self.resources if one.storage == group_resource), None)
+        """The preferred version of what is stored under that name, as it is stored."""
+        return next((one for one in self.resources if one.storage == group_resource and one.view is None), None)
 
     def versions(self) -> Iterable[tuple[str, list[tuple[str, list[Resource]]]]]:
         """Groups, their versions in order of preference, and the resources of each."""

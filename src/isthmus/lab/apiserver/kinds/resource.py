@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from isthmus.lab.apiserver.objects import Object
+
 Cell = Callable[[Mapping[str, Any], datetime], Any]
 """A column's value for an object at a moment."""
 
@@ -50,6 +52,20 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """What makes a kind another form of objects that are stored as another kind's.
+
+    ``of`` is that kind's ``plural.group``; ``show`` and ``store`` turn a stored object into this kind's form and back;
+    ``paths`` are the dotted paths that selectors name otherwise here than in what is stored.
+    """
+
+    of: str
+    show: Callable[[Object], Object]
+    store: Callable[[Object], Object]
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Resource:
     """A kind as it is served in one version."""
 
@@ -72,7 +88,7 @@ class Resource:
     schema: Schema | None = field(default=None, compare=False)
     custom: bool = False
     keeps_generation: bool = False
-    storage_kind: str = ""  # "plural.group" that another version of this kind is stored under; "" = its own
+    view: View | None = field(default=None, compare=False)  # None: its objects are stored as they are
 
     @property
     def api_version(self) -> str:
@@ -86,7 +102,7 @@ class Resource:
     @property
     def storage(self) -> str:
         """The key of its objects in the store."""
-        return self.storage_kind or self.group_resource
+        return self.view.of if self.view else self.group_resource
 
     @property
     def group_kind(self) -> str:

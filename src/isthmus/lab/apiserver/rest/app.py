@@ -19,16 +19,19 @@ from isthmus.lab.apiserver.errors import (
 from isthmus.lab.apiserver.identity.impersonate import impersonated, impersonations
 from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
 from isthmus.lab.apiserver.identity.user import User
+from isthmus.lab.apiserver.kinds.openshift import PROJECT
 from isthmus.lab.apiserver.rest import writing
 from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answer, text_answer
 from isthmus.lab.apiserver.rest.body import BODY_LIMIT
 from isthmus.lab.apiserver.rest.oauth import OAuth
+from isthmus.lab.apiserver.rest.openshift import OPENSHIFT
 from isthmus.lab.apiserver.rest.options import list_options, truth
 from isthmus.lab.apiserver.rest.pages import Pages
 from isthmus.lab.apiserver.rest.reading import get_stored, list_body, list_table, object_table, read_page
 from isthmus.lab.apiserver.rest.receiving import read_body
 from isthmus.lab.apiserver.rest.reviews import review
 from isthmus.lab.apiserver.rest.services import Call, Services
+from isthmus.lab.apiserver.rest.sight import Sight
 from isthmus.lab.apiserver.rest.subresources import SUBRESOURCES
 from isthmus.lab.apiserver.rest.tables import table_request
 from isthmus.lab.apiserver.rest.target import find_target, parse_path, verb_of
@@ -111,6 +114,8 @@ class App:
         return impersonated(name, groups)
 
     async def _call(self, call: Call) -> Answer:
+        if (asked := OPENSHIFT.get(call.target.resource.group_resource)) is not None:
+            return await asked(self._services, call)
         if call.target.subresource and (special := SUBRESOURCES.get(call.target.subresource)):
             return await special(self._services, call)
         if "get" not in call.target.resource.verbs:
@@ -165,7 +170,8 @@ async def _get(services: Services, call: Call) -> Answer:
 
 
 async def _list(services: Services, call: Call) -> Answer:
-    page = read_page(services.store.state, call.target, list_options(call.query, call.target.resource))
+    options, sight = list_options(call.query, call.target.resource), _sight(services, call)
+    page = read_page(services.store.state, call.target, options, sees=sight.sees if sight else None)
     tabular = table_request(call.accept, call.query.get("includeObject", ""))
     if tabular is not None:
         return json_answer(list_table(call.target.resource, page, tabular, clock=services.clock))
@@ -175,7 +181,15 @@ async def _list(services: Services, call: Call) -> Answer:
 async def _watch(services: Services, call: Call) -> Answer:
     tabular = table_request(call.accept, call.query.get("includeObject", ""))
     options = list_options(call.query, call.target.resource)
-    return open_watch(services.store.state, WatchRequest(call.target, options, tabular, services.clock))
+    sight = _sight(services, call)
+    return open_watch(services.store.state, WatchRequest(call.target, options, tabular, services.clock, sight))
+
+
+def _sight(services: Services, call: Call) -> Sight | None:
+    """What limits who asks to a part of what there is; None for what is seen as a whole."""
+    if call.target.resource != PROJECT:
+        return None
+    return Sight(call.user, services.store.state, services.authorizer)
 
 
 _ACTIONS: Mapping[str, Callable[[Services, Call], Awaitable[Answer]]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from isthmus.lab.apiserver.changes.options import DeleteOptions, WriteOptions
 from isthmus.lab.apiserver.errors import FieldError, StatusError, bad_request, forbidden_field, invalid
 from isthmus.lab.apiserver.kinds import Resource
-from isthmus.lab.apiserver.selectors import Selection, parse_fields, parse_labels
+from isthmus.lab.apiserver.selectors import FieldSelector, Selection, parse_fields, parse_labels
 
 Query = Mapping[str, str]
 
@@ -87,7 +87,7 @@ def list_options(query: Query, resource: Resource) -> ListOptions:
     options = ListOptions(
         selection=Selection(
             parse_labels(query.get("labelSelector", "")),
-            parse_fields(query.get("fieldSelector", ""), supported=resource.supported_fields, kind=resource.kind),
+            _stored_fields(query.get("fieldSelector", ""), resource),
         ),
         limit=whole_number(query, "limit") or 0,
         after=parse_continue(token) if token else None,
@@ -101,6 +101,13 @@ def list_options(query: Query, resource: Resource) -> ListOptions:
     if problems := _list_problems(options):
         raise _list_invalid(problems)
     return options
+
+
+def _stored_fields(text: str, resource: Resource) -> FieldSelector:
+    """A field selector in the terms of what is stored."""
+    terms = parse_fields(text, supported=resource.supported_fields, kind=resource.kind)
+    paths = resource.view.paths if resource.view else {}
+    return tuple(replace(term, path=paths.get(term.path, term.path)) for term in terms)
 
 
 def _list_invalid(problems: list[FieldError]) -> StatusError:

@@ -58,8 +58,12 @@ class Page:
         return out
 
 
-def read_page(state: State, target: Target, options: ListOptions) -> Page:
-    """The objects that a list asks for. Raises StatusError."""
+Sees = Callable[[Stored], bool]
+"""Whether who asks may see an object."""
+
+
+def read_page(state: State, target: Target, options: ListOptions, *, sees: Sees | None = None) -> Page:
+    """The objects that a list asks for, those that are seen (None: all). Raises StatusError."""
     check_revision(state, options.revision)
     revision = _revision(state, options)
     try:
@@ -67,6 +71,8 @@ def read_page(state: State, target: Target, options: ListOptions) -> Page:
     except ExpiredError as error:
         why = "The provided continue parameter is too old to display a consistent list result."
         raise expired(why if options.after else str(error)) from error
+    if sees is not None:
+        objects = [one for one in objects if sees(one)]
     return _cut(_selected(objects, options), revision, options)
 
 

@@ -75,11 +75,11 @@ class Call:
 
 def home(services: Services, target: Target) -> Target:
     """The target in the API that its objects are stored in (events.k8s.io events are core events)."""
-    if not target.resource.storage_kind:
+    if target.resource.view is None:
         return target
-    resource = services.registry.by_storage(target.resource.storage_kind)
+    resource = services.registry.by_storage(target.resource.storage)
     if resource is None:
-        raise LookupError(f"nothing is stored as {target.resource.storage_kind}")
+        raise LookupError(f"nothing is stored as {target.resource.storage}")
     return Target(resource, target.namespace, target.name, target.subresource)
 
 

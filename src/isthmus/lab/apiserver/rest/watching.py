@@ -16,6 +16,7 @@ from isthmus.lab.apiserver.objects import Stored, encode_json
 from isthmus.lab.apiserver.rest.answers import Stream
 from isthmus.lab.apiserver.rest.options import ListOptions
 from isthmus.lab.apiserver.rest.reading import check_revision
+from isthmus.lab.apiserver.rest.sight import Sight
 from isthmus.lab.apiserver.rest.tables import TableRequest, table
 from isthmus.lab.apiserver.rest.target import Target
 from isthmus.lab.apiserver.rest.views import shown, shown_object
@@ -30,30 +31,30 @@ END_OF_INITIAL = "k8s.io/initial-events-end"
 
 @dataclass(frozen=True, slots=True)
 class WatchRequest:
-    """What is watched and how it is to be written."""
+    """What is watched, how it is to be written, and what of it is seen (None: all)."""
 
     target: Target
     options: ListOptions
     tabular: TableRequest | None
     clock: Callable[[], datetime]
+    sight: Sight | None = None
 
 
 def open_watch(state: State, request: WatchRequest) -> Stream:
     """The stream of a watch. Raises StatusError when it can't begin; a version that is too old is an event instead."""
-    target, options = request.target, request.options
-    revision, name = options.revision, options.selection.name
-    check_revision(state, revision)
+    target, options, sight = request.target, request.options, request.sight
+    check_revision(state, options.revision)
+    whole = options.initial_events or (options.initial_events is None and not options.revision)
+    since = state.revision if whole else options.revision or state.revision
+    initial = state.listed(target.resource.storage, target.namespace) if whole else []
+    place = (target.resource.storage, target.namespace, since, options.selection.name)
     try:
-        if options.initial_events or (options.initial_events is None and not revision):
-            initial = state.listed(target.resource.storage, target.namespace)
-            watcher = state.watch(target.resource.storage, target.namespace, name)
-        else:
-            initial = []
-            since = state.revision if revision is None or not revision else revision
-            watcher = state.watch_since(target.resource.storage, target.namespace, since, name)
+        if sight is not None:
+            sight.begin(since)
+        watcher = state.watch_since(*place, also=sight.resources if sight else ())
     except ExpiredError as error:
         return Stream(_refusal(expired(str(error))), media_type="application/json")
-    chosen = [one for one in initial if options.selection.matches(one)]
+    chosen = [one for one in initial if options.selection.matches(one) and (sight is None or sight.sees(one))]
     lines = _Lines(request).stream(chosen, state, watcher, begun_at=state.revision)
     return Stream(lines, media_type="application/json", ended=lambda: state.unwatch(watcher))
 
@@ -103,7 +104,9 @@ class _Lines:
                 bookmark = now + BOOKMARK_EVERY_S
 
     def _lines(self, events: Iterable[Event]) -> bytes:
-        return b"".join([line for event in events if (line := self._event(event))])
+        sight = self._request.sight
+        seen = events if sight is None else (one for event in events for one in sight.events(event))
+        return b"".join([line for event in seen if (line := self._event(event))])
 
     def _event(self, event: Event) -> bytes:
         """The event as the selection sees it: an object that leaves it is deleted, one that enters it is added."""

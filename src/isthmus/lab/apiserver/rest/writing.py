@@ -28,7 +28,7 @@ from isthmus.lab.apiserver.rest.reading import list_body, object_table, read_pag
 from isthmus.lab.apiserver.rest.services import Call, Services, home
 from isthmus.lab.apiserver.rest.tables import table_request
 from isthmus.lab.apiserver.rest.target import Target
-from isthmus.lab.apiserver.rest.views import shown, stored_form
+from isthmus.lab.apiserver.rest.views import shown, shown_form, stored_form
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -83,7 +83,7 @@ async def update(services: Services, call: Call) -> Response:
     if call.target.resource.custom and not metadata(obj).get("resourceVersion"):
         error = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
         raise invalid(call.target.resource.group_kind, call.target.name, [error])
-    new = encode_json(stored_form(call.target.resource, obj))
+    new = encode_json(obj)
     return await _change(services, call, lambda _: decode_object(new))
 
 
@@ -135,8 +135,13 @@ def options_of(call: Call) -> WriteOptions:
 
 
 async def _change(services: Services, call: Call, change: Change) -> Response:
-    target = home(services, call.target)
-    outcome = await services.changes.update(target.resource, key_of(target), change, options=options_of(call))
+    """Carry out a change of the object as its resource shows it."""
+    target, resource = home(services, call.target), call.target.resource
+
+    def stored_change(current: Object) -> Object:
+        return stored_form(resource, change(shown_form(resource, current)))
+
+    outcome = await services.changes.update(target.resource, key_of(target), stored_change, options=options_of(call))
     return answer(services, call, outcome)
 
 

@@ -21,6 +21,7 @@ _QUANTITIES = frozenset(
     ("limits", "requests", "overhead", "capacity", "allocatable", "hard", "used", "sizeLimit", "divisor")
 )
 _FREE_MAPS = frozenset(("fieldsV1", "raw", "parameters", "extra"))
+_SAME_AS = {("project.openshift.io", "Project"): ("", "Namespace")}
 _ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 _INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
 _SCALARS: dict[Any, Schema] = {
@@ -35,6 +36,7 @@ _SCALARS: dict[Any, Schema] = {
 @lru_cache(maxsize=64)
 def builtin_schema(group: str, version: str, kind: str) -> Schema:
     """The schema of a built-in kind; everything is allowed for a kind without a model."""
+    group, kind = _SAME_AS.get((group, kind), (group, kind))
     name = (group.removesuffix(".k8s.io").removesuffix(".authorization") or "core").split(".")[0]
     try:
         module = importlib.import_module(f"lightkube.models.{name}_{version}")

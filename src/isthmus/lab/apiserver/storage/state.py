@@ -55,11 +55,13 @@ class ExpiredError(Exception):
 class Watcher:
     """Receives the events of one resource from the moment it is made: in one namespace or all, of one name or all ("").
 
-    One reader. It is dropped (``overflowed``) when it falls too far behind, and ``closed`` when the server stops.
+    It may receive those of ``also`` whole resources too. One reader. It is dropped (``overflowed``) when it falls too
+    far behind, and ``closed`` when the server stops.
     """
 
-    def __init__(self, place: Key, *, backlog: int) -> None:
+    def __init__(self, place: Key, *, backlog: int, also: Iterable[str] = ()) -> None:
         self.place = place
+        self.places = frozenset((place, *(Key(resource, "", "") for resource in also)))
         self._backlog = backlog
         self.overflowed = False
         self.closed = False
@@ -207,25 +209,29 @@ class State:
             if not all(accepted):
                 self._watchers[place] = [one for one in watchers if not one.overflowed]
 
-    def watch(self, resource: str, namespace: str, name: str = "") -> Watcher:
+    def watch(self, resource: str, namespace: str, name: str = "", *, also: Iterable[str] = ()) -> Watcher:
         """A watcher of everything from now on; the caller gives it back with ``unwatch``."""
-        watcher = Watcher(Key(resource, namespace, name), backlog=self.window.backlog)
-        self._watchers.setdefault(watcher.place, []).append(watcher)
+        watcher = Watcher(Key(resource, namespace, name), backlog=self.window.backlog, also=also)
+        for place in watcher.places:
+            self._watchers.setdefault(place, []).append(watcher)
         return watcher
 
-    def watch_since(self, resource: str, namespace: str, revision: int, name: str = "") -> Watcher:
+    def watch_since(
+        self, resource: str, namespace: str, revision: int, name: str = "", *, also: Iterable[str] = ()
+    ) -> Watcher:
         """A watcher of everything after a revision. Raises ExpiredError when that has left the window."""
         missed = self._events_after(revision)
-        watcher = self.watch(resource, namespace, name)
+        watcher = self.watch(resource, namespace, name, also=also)
         for event in missed:
-            if watcher.place in _places(event.key):
+            if watcher.places & _places(event.key):
                 watcher.offer(event)
         return watcher
 
     def unwatch(self, watcher: Watcher) -> None:
-        left = [one for one in self._watchers.pop(watcher.place, ()) if one is not watcher]
-        if left:
-            self._watchers[watcher.place] = left
+        for place in watcher.places:
+            left = [one for one in self._watchers.pop(place, ()) if one is not watcher]
+            if left:
+                self._watchers[place] = left
 
     def close_watchers(self, resource: str | None = None) -> None:
         """End the watches of one resource, or all."""

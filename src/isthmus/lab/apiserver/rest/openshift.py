@@ -1,0 +1,184 @@
+"""What ``oc`` asks of OpenShift beside objects: to make a project for whoever asks, who that is, and what it may do.
+
+Source: OpenShift API reference, ProjectRequest, User, SubjectAccessReview of authorization.openshift.io.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from starlette.responses import Response
+
+from isthmus.lab.apiserver.changes import WriteOptions
+from isthmus.lab.apiserver.errors import (
+    StatusError,
+    already_exists,
+    bad_request,
+    forbidden,
+    method_not_allowed,
+    not_found,
+)
+from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
+from isthmus.lab.apiserver.identity.user import User
+from isthmus.lab.apiserver.kinds.openshift import (
+    ACCESS_REVIEW,
+    DESCRIPTION,
+    DISPLAY_NAME,
+    PROJECT,
+    PROJECT_REQUEST,
+    REQUESTER,
+    USER,
+)
+from isthmus.lab.apiserver.objects import Object, metadata
+from isthmus.lab.apiserver.rest.answers import json_answer
+from isthmus.lab.apiserver.rest.body import decode_body
+from isthmus.lab.apiserver.rest.services import Call, Services, home
+from isthmus.lab.apiserver.rest.tables import table, table_request
+from isthmus.lab.apiserver.rest.target import Target
+from isthmus.lab.apiserver.rest.writing import answer, check_kind, options_of
+
+_RBAC = "rbac.authorization.k8s.io"
+MYSELF = "~"
+"""The name of whoever asks."""
+
+
+# ProjectRequest
+
+
+async def _request_project(services: Services, call: Call) -> Response:
+    """POST makes a Namespace of which who asks is the administrator; GET tells whether one may ask at all."""
+    if call.verb == "list":
+        return json_answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+    if call.verb != "create":
+        raise method_not_allowed()
+    request = decode_body(call.body, call.content_type)
+    check_kind(request, PROJECT_REQUEST)
+    name, project = _requested_name(request), Target(PROJECT)
+    resource, options = home(services, project).resource, replace(options_of(call), api_version="v1")
+    try:
+        outcome = await services.changes.create(
+            resource, _namespace(request, name, call), namespace="", options=options
+        )
+    except StatusError as error:
+        if error.reason == "AlreadyExists":
+            raise already_exists(PROJECT.group_resource, name) from error
+        raise
+    if not options.dry_run:
+        await _make_admin(services, name, call.user, options)
+    return answer(services, replace(call, target=project), outcome)
+
+
+def _requested_name(request: Object) -> str:
+    name = metadata(request).get("name")
+    if not isinstance(name, str) or not name:
+        raise bad_request("ProjectRequest: metadata.name must be the name of the project")
+    return name
+
+
+def _namespace(request: Object, name: str, call: Call) -> Object:
+    """The Namespace that is asked for. Raises StatusError (400)."""
+    annotations = {REQUESTER: call.user.name}
+    for annotation, given in ((DISPLAY_NAME, "displayName"), (DESCRIPTION, "description")):
+        text = request.get(given) or ""
+        if not isinstance(text, str):
+            raise bad_request(f"ProjectRequest: {given} must be a text")
+        if text:
+            annotations[annotation] = text
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}}
+
+
+async def _make_admin(services: Services, namespace: str, user: User, options: WriteOptions) -> None:
+    bindings = services.registry.of_kind(_RBAC, "v1", "RoleBinding")
+    if bindings is None:
+        raise LookupError("RoleBindings are not served")
+    binding: Object = {
+        "apiVersion": bindings.api_version,
+        "kind": bindings.kind,
+        "metadata": {"name": "admin"},
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "admin"},
+        "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": user.name}],
+    }
+    options = replace(options, api_version=bindings.api_version)
+    await services.changes.create(bindings, binding, namespace=namespace, options=options)
+
+
+# User
+
+
+async def _user(services: Services, call: Call) -> Response:
+    """GET of who asks. Raises StatusError (404): no others are kept."""
+    if call.verb != "get":
+        raise method_not_allowed()
+    if call.target.name not in (MYSELF, call.user.name):
+        raise not_found(USER.group_resource, call.target.name)
+    user: Object = {
+        "kind": USER.kind,
+        "apiVersion": USER.api_version,
+        "metadata": {"name": call.user.name, "creationTimestamp": None},
+        "groups": list(call.user.groups),
+        "identities": None,
+    }
+    tabular = table_request(call.accept, call.query.get("includeObject", ""))
+    if tabular is None:
+        return json_answer(user)
+    return json_answer(table(USER, [user], tabular, now=services.clock(), metadata={}))
+
+
+# SubjectAccessReview
+
+
+async def _review_access(services: Services, call: Call) -> Response:
+    """POST: may who asks, or somebody else, do that?"""
+    if call.verb != "create":
+        raise method_not_allowed()
+    review = decode_body(call.body, call.content_type)
+    check_kind(review, ACCESS_REVIEW)
+    attributes = _attributes(review)
+    response = {
+        "kind": "SubjectAccessReviewResponse",
+        "apiVersion": ACCESS_REVIEW.api_version,
+        "namespace": attributes.namespace,
+        "allowed": services.authorizer.allowed(_subject(services, call, review), attributes),
+    }
+    return json_answer(response, status=201)
+
+
+def _attributes(review: Object) -> Attributes:
+    texts = {name: str(review.get(given) or "") for name, given in _ACTION.items()}
+    if not review.get("isNonResourceURL"):
+        texts["path"] = ""
+    return Attributes(**texts)
+
+
+_ACTION = {
+    "verb": "verb",
+    "group": "resourceAPIGroup",
+    "resource": "resource",
+    "namespace": "namespace",
+    "name": "resourceName",
+    "path": "path",
+}
+
+
+def _subject(services: Services, call: Call, review: Object) -> User:
+    """Who is asked about. Raises StatusError: 403 when that is another, and who asks may not ask that."""
+    name, groups = review.get("user") or "", review.get("groups") or []
+    if not name and not groups:
+        return call.user
+    if not isinstance(name, str) or not isinstance(groups, list) or not all(isinstance(one, str) for one in groups):
+        raise bad_request("SubjectAccessReview: user must be a text, groups a list of texts")
+    needed = Attributes(verb="create", group="authorization.k8s.io", resource="subjectaccessreviews")
+    if not services.authorizer.allowed(call.user, needed):
+        raise forbidden(ACCESS_REVIEW.group_resource, "", refusal(call.user, needed))
+    return User(name, tuple(groups))
+
+
+OPENSHIFT: Mapping[str, Callable[[Services, Call], Awaitable[Response]]] = {
+    PROJECT_REQUEST.group_resource: _request_project,
+    USER.group_resource: _user,
+    ACCESS_REVIEW.group_resource: _review_access,
+}
+"""How kinds are answered of which no objects are kept."""
+
+__all__ = ["MYSELF", "OPENSHIFT"]

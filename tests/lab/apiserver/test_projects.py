@@ -1,0 +1,191 @@
+"""Projects of OpenShift: a view of Namespaces, of which each user sees those that it may get."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests.lab.apiserver.clients import Kubectl, http_client, running
+
+from isthmus.lab.apiserver import Settings, Started
+
+PROJECTS = "/apis/project.openshift.io/v1/projects"
+REQUESTS = "/apis/project.openshift.io/v1/projectrequests"
+BINDINGS = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings"
+ALICE = {"Impersonate-User": "alice", "Impersonate-Group": "system:authenticated"}
+"""Of the group that may ask for projects: what ``oc login`` with a password makes of a person."""
+PERSON = ("--as=alice", "--as-group=system:authenticated", "--as-group=system:authenticated:oauth")
+
+
+@pytest.fixture
+async def alice(server: Started) -> AsyncIterator[httpx2.AsyncClient]:
+    async with http_client(server) as client:
+        client.headers["Impersonate-User"] = "alice"
+        groups = [("Impersonate-Group", f"system:authenticated{oauth}") for oauth in ("", ":oauth")]
+        client.headers = httpx2.Headers([*client.headers.multi_items(), *groups])
+        yield client
+
+
+def request(name: str, **more: str) -> dict[str, Any]:
+    """A ProjectRequest as ``oc new-project`` sends it."""
+    meta = {"name": name, "creationTimestamp": None}
+    return {"kind": "ProjectRequest", "apiVersion": "project.openshift.io/v1", "metadata": meta, **more}
+
+
+def view_of(name: str, user: str) -> dict[str, Any]:
+    subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}
+    role = {"kind": "ClusterRole", "apiGroup": "rbac.authorization.k8s.io", "name": "view"}
+    return {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]}
+
+
+async def names(http: httpx2.AsyncClient) -> list[str]:
+    return [one["metadata"]["name"] for one in (await http.get(PROJECTS)).json()["items"]]
+
+
+async def test_a_person_asks_for_a_project_and_is_its_administrator(
+    alice: httpx2.AsyncClient, http: httpx2.AsyncClient
+) -> None:
+    """What ``oc new-project`` sends makes a Namespace in which whoever asked may do what administrators may."""
+    assert (await alice.get(REQUESTS)).json()["status"] == "Success"
+    assert await names(alice) == []
+    made = await alice.post(REQUESTS, json=request("shop", displayName="The shop", description="Sells."))
+    project = made.json()
+    assert (made.status_code, project["kind"], project["status"]) == (201, "Project", {"phase": "Active"})
+    assert project["metadata"]["annotations"] == {
+        "openshift.io/requester": "alice",
+        "openshift.io/display-name": "The shop",
+        "openshift.io/description": "Sells.",
+    }
+    assert await names(alice) == ["shop"]
+    assert (await alice.get("/api/v1/namespaces/shop/secrets")).status_code == 200
+    assert (await alice.get("/api/v1/namespaces/default/secrets")).status_code == 403
+    again = await alice.post(REQUESTS, json=request("shop"))
+    message = 'projects.project.openshift.io "shop" already exists'
+    assert (again.status_code, again.json()["message"]) == (409, message)
+    assert (await http.get("/api/v1/namespaces/shop")).json()["spec"] == {"finalizers": ["kubernetes"]}
+
+
+async def test_a_stranger_s_project_is_forbidden(alice: httpx2.AsyncClient) -> None:
+    """What ``oc project`` asks: 403 for a project that one is no member of, whether there is one or not."""
+    for name in ("default", "nowhere"):
+        refused = await alice.get(f"{PROJECTS}/{name}")
+        why = f'projects.project.openshift.io "{name}" is forbidden: User "alice" cannot get resource "projects"'
+        assert refused.status_code == 403
+        assert refused.json()["message"].startswith(why)
+        assert (await alice.delete(f"{PROJECTS}/{name}")).status_code == 403
+
+
+async def test_service_accounts_do_not_ask_for_projects(http: httpx2.AsyncClient) -> None:
+    """Only who logged in may; others are told so by the answer to the GET."""
+    account = {**ALICE, "Impersonate-User": "system:serviceaccount:default:bob"}
+    assert (await http.get(REQUESTS, headers=account)).status_code == 403
+    assert (await http.post(REQUESTS, json=request("shop"), headers=account)).status_code == 403
+    assert (await http.get(PROJECTS, headers=account)).json()["items"] == []
+
+
+async def test_who_am_i(alice: httpx2.AsyncClient, http: httpx2.AsyncClient) -> None:
+    """``users/~`` is whoever asks; other users are not told of."""
+    user = (await alice.get("/apis/user.openshift.io/v1/users/~")).json()
+    assert (user["metadata"]["name"], user["groups"]) == (
+        "alice",
+        ["system:authenticated", "system:authenticated:oauth"],
+    )
+    assert (await alice.get("/apis/user.openshift.io/v1/users/bob")).status_code == 403
+    assert (await http.get("/apis/user.openshift.io/v1/users/bob")).status_code == 404
+    assert (await http.get("/apis/user.openshift.io/v1/users")).status_code == 405
+
+
+async def test_may_i_ask_for_projects(alice: httpx2.AsyncClient, http: httpx2.AsyncClient) -> None:
+    """The two questions of an ``oc login`` that finds no project; about others only who may ask that."""
+    path = "/apis/authorization.openshift.io/v1/subjectaccessreviews"
+    for verb, may in (("list", True), ("create", True), ("delete", False)):
+        review = {"verb": verb, "resource": "projectrequests", "namespace": "default", "user": "", "groups": None}
+        answer = await alice.post(path, json=review)
+        assert (answer.status_code, answer.json()["allowed"]) == (201, may)
+        assert answer.json()["kind"] == "SubjectAccessReviewResponse"
+    about_bob = {"verb": "get", "resource": "pods", "namespace": "default", "user": "bob"}
+    assert (await alice.post(path, json=about_bob)).status_code == 403
+    assert (await http.post(path, json=about_bob)).json()["allowed"] is False
+    about_masters = {**about_bob, "groups": ["system:masters"]}
+    assert (await http.post(path, json=about_masters)).json()["allowed"] is True
+
+
+async def event(lines: AsyncIterator[str]) -> tuple[str, str]:
+    async with asyncio.timeout(5):
+        found = json.loads(await anext(lines))
+    return found["type"], found["object"]["metadata"]["name"]
+
+
+async def test_a_watch_follows_rights(alice: httpx2.AsyncClient, http: httpx2.AsyncClient) -> None:
+    """Projects come and go for their watcher with the rights to them, and nothing is told of others."""
+    params = {"watch": "true", "resourceVersion": (await alice.get(PROJECTS)).json()["metadata"]["resourceVersion"]}
+    async with alice.stream("GET", PROJECTS, params=params) as watch:
+        lines = watch.aiter_lines()
+        await http.post(REQUESTS, json=request("secret"))
+        await alice.post(REQUESTS, json=request("shop"))
+        assert await event(lines) == ("ADDED", "shop")
+        await http.post(BINDINGS.format("secret"), json=view_of("v", "alice"))
+        assert await event(lines) == ("ADDED", "secret")
+        label = {"metadata": {"labels": {"a": "b"}}}
+        merge = {"Content-Type": "application/merge-patch+json"}
+        await http.patch(f"{PROJECTS}/secret", json=label, headers=merge)
+        assert await event(lines) == ("MODIFIED", "secret")
+        await http.delete(BINDINGS.format("secret") + "/v")
+        assert await event(lines) == ("DELETED", "secret")
+        await http.patch(f"{PROJECTS}/secret", json={"metadata": {"labels": None}}, headers=merge)
+        await alice.delete(f"{PROJECTS}/shop")
+        assert await event(lines) == ("MODIFIED", "shop")
+
+
+async def test_a_resumed_watch_tells_what_came_to_be_seen(alice: httpx2.AsyncClient, http: httpx2.AsyncClient) -> None:
+    """A right that was given while nobody watched is an event of the watch that goes on from before."""
+    await http.post(REQUESTS, json=request("secret"))
+    params = {"watch": "true", "resourceVersion": (await alice.get(PROJECTS)).json()["metadata"]["resourceVersion"]}
+    await http.post(BINDINGS.format("secret"), json=view_of("v", "alice"))
+    await alice.post(REQUESTS, json=request("shop"))
+    async with alice.stream("GET", PROJECTS, params=params) as watch:
+        lines = watch.aiter_lines()
+        assert {await event(lines), await event(lines)} == {("ADDED", "secret"), ("ADDED", "shop")}
+
+
+async def test_default_roles_of_an_older_lab_are_completed(tmp_path: Path) -> None:
+    """A start gives default roles the rules that they lack, but for those that are not to be updated."""
+    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    merge = {"Content-Type": "application/merge-patch+json"}
+    frozen = {"metadata": {"annotations": {"rbac.authorization.kubernetes.io/autoupdate": "false"}}}
+    own = {"apiGroups": ["example.com"], "resources": ["things"], "verbs": ["get"]}
+    async with running(Settings(tmp_path)) as first, http_client(first) as http:
+        fresh = (await http.get(f"{roles}/view")).json()["rules"]
+        await http.patch(f"{roles}/view", json={"rules": [own]}, headers=merge)
+        await http.patch(f"{roles}/edit", json={"rules": [own], **frozen}, headers=merge)
+    async with running(Settings(tmp_path)) as again, http_client(again) as http:
+        assert (await http.get(f"{roles}/view")).json()["rules"] == [own, *fresh]
+        assert (await http.get(f"{roles}/edit")).json()["rules"] == [own]
+
+
+@pytest.mark.kubectl
+@pytest.mark.slow
+async def test_projects_with_kubectl(kubectl: Kubectl) -> None:
+    """``get``, ``describe``, ``apply``, ``label``, ``explain``, ``api-resources`` and ``delete`` of projects."""
+    project = {"apiVersion": "project.openshift.io/v1", "kind": "Project", "metadata": {"name": "shop"}}
+    await kubectl("apply", "-f", "-", stdin=json.dumps(project))
+    await kubectl("annotate", "project", "shop", "openshift.io/display-name=The shop")
+    await kubectl("label", "project", "shop", "tier=front")
+    lines = (await kubectl("get", "projects", "-l", "tier=front")).splitlines()
+    assert [line.split() for line in lines] == [
+        ["NAME", "DISPLAY", "NAME", "STATUS"],
+        ["shop", "The", "shop", "Active"],
+    ]
+    assert "tier=front" in await kubectl("describe", "project", "shop")
+    assert "finalizers" in await kubectl("explain", "project.spec")
+    assert "projects" in await kubectl("api-resources", "--api-group=project.openshift.io", "-o", "name")
+    assert await kubectl("get", "projects", *PERSON) == ""
+    assert (await kubectl("auth", "can-i", "create", "projectrequests.project.openshift.io", *PERSON)) == "yes\n"
+    assert "shop" in await kubectl("get", "namespaces", "-o", "name")
+    assert 'project.project.openshift.io "shop" deleted' in await kubectl("delete", "project", "shop", "--wait=false")
+    assert "Terminating" in await kubectl("get", "namespace", "shop")
