@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 MESHES ?= red,green
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test stories churn test-lab-faults check bench bench-link bench-lab format docs lock clean
+.PHONY: help setup demo test stories churn test-lab-faults fuzz-lab check bench bench-link bench-lab format docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,9 @@ churn: setup ## a controller of kopf's on a lab whose objects come, change and g
 
 test-lab-faults: setup ## kill a lab's API server 20 times, each within 10 000 writes (FAULTS=4x300 for fewer); some 90 seconds
 	LAB_FAULTS=$(or $(FAULTS),20x10000) $(BIN)/python -m pytest -s tests/lab/apiserver/test_faults.py
+
+fuzz-lab: setup ## made-up requests to a lab's API server, every operation (FUZZ=50 of each, FUZZ_SEED=1); some five minutes
+	FUZZ=$(or $(FUZZ),50) $(BIN)/python -m pytest tests/lab/apiserver/fuzz
 
 bench: setup ## what federation costs with 10 to 10 000 shared services; build/bench/federation.json
 	$(BIN)/python -m bench.federation $(if $(SIZES),--sizes $(SIZES))

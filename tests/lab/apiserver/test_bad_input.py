@@ -236,3 +236,13 @@ async def test_idle_watches_cost_what_they_hold_and_no_more(tmp_path: Path) -> N
         assert not any(idle[number][0]._buffer for number in (0, 1, 99))  # type: ignore[attr-defined]  # what came
         for _, writer in idle:
             writer.transport.abort()
+
+
+@pytest.mark.parametrize(("path", "field"), [("configmaps", "binaryData"), ("secrets", "data")])
+@pytest.mark.parametrize("value", ["a", "ab=", "\u00e9", "a\x00==", "="])
+async def test_what_is_no_base64_is_refused(http: httpx2.AsyncClient, path: str, field: str, value: str) -> None:
+    """Bytes that are none are told by their field, whatever they are written with."""
+    body = {"metadata": {"name": "a"}, field: {"k": value}}
+    answer = await http.post(CONFIG_MAPS.replace("configmaps", path), json=body)
+    assert status_of(answer) == (422, "Status")
+    assert answer.json()["details"]["causes"][0]["field"] == f"{field}[k]"

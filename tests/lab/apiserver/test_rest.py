@@ -109,6 +109,16 @@ async def test_field_validation_ignores_warns_or_refuses(gadgets: httpx2.AsyncCl
     assert (await gadgets.post(GADGETS, json=bad, params={"fieldValidation": "Maybe"})).status_code == 422
 
 
+async def test_warnings_are_of_what_headers_may_hold(gadgets: httpx2.AsyncClient) -> None:
+    """Whatever unknown fields are called, and however many there are, the answer's head stays sound and small."""
+    odd = gadget(size=1) | {"a\r\nSet-Cookie: x": 1, '\x7f\u00e9"\\': 1, **{f"x{'y' * 400}{n}": 1 for n in range(40)}}
+    answer = await gadgets.post(GADGETS, json=odd, params={"fieldValidation": "Warn"})
+    warnings = answer.headers.get_list("warning")
+    assert (answer.status_code, answer.headers.get("set-cookie")) == (201, None)
+    assert '299 - "unknown field \\"a??Set-Cookie: x\\""' in warnings
+    assert sum(map(len, warnings)) < 5000
+
+
 async def test_custom_kinds_refuse_strategic_patches(gadgets: httpx2.AsyncClient) -> None:
     """A strategic merge patch of a custom kind is a 415 that names what is accepted."""
     await gadgets.post(GADGETS, json=gadget(size=1))

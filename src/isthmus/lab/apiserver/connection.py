@@ -57,6 +57,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self._head_timer is not None and self._read_since > HEAD_LIMIT:
             self._refuse(_TOO_LARGE)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing is to be installed: an upgrade is answered as the request that it also is (RFC 9110 §7.8)."""
+
     def shutdown(self) -> None:
         """End the connection; a client that doesn't answer the end of TLS is not waited for."""
         super().shutdown()

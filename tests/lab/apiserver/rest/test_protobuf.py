@@ -62,6 +62,44 @@ METADATA = part(1, "a") + part(3, "") + part(8, b"") + part(11, part(1, "k") + p
             part(1, METADATA) + part(2, part(1, "istio-ca") + part(4, 3600)),
             {"spec": {"audiences": ["istio-ca"], "expirationSeconds": 3600}},
         ),
+        (
+            "coordination.k8s.io/v1",
+            "Lease",
+            part(1, METADATA) + part(2, part(1, "me") + part(2, 15) + part(4, part(1, 1) + part(2, 5000)) + part(5, 0)),
+            {
+                "spec": {
+                    "holderIdentity": "me",
+                    "leaseDurationSeconds": 15,
+                    "renewTime": "1970-01-01T00:00:01.000005Z",
+                }
+            },
+        ),
+        (
+            "v1",
+            "Event",
+            part(1, METADATA)
+            + part(2, part(1, "Pod") + part(2, "ns") + part(3, "p"))
+            + part(3, "Pulled")
+            + part(5, part(1, "kubelet") + part(2, ""))
+            + part(6, part(1, 60))
+            + part(8, 2)
+            + part(10, b"")
+            + part(15, ""),
+            {
+                "involvedObject": {"kind": "Pod", "namespace": "ns", "name": "p"},
+                "reason": "Pulled",
+                "source": {"component": "kubelet"},
+                "firstTimestamp": "1970-01-01T00:01:00Z",
+                "count": 2,
+            },
+        ),
+        (
+            "policy/v1",
+            "PodDisruptionBudget",
+            part(1, METADATA)
+            + part(2, part(1, part(1, 0) + part(2, 0)) + part(2, part(1, part(1, "a") + part(2, "b")))),
+            {"spec": {"minAvailable": 0, "selector": {"matchLabels": {"a": "b"}}}},
+        ),
     ],
 )
 def test_a_kind_is_read(api_version: str, kind: str, raw: bytes, expected: dict[str, Any]) -> None:

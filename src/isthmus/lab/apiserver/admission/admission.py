@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from isthmus.lab.apiserver.admission.addresses import ServiceAddresses
 from isthmus.lab.apiserver.admission.definition import complete_definition, definition_errors
 from isthmus.lab.apiserver.admission.namespace import complete_namespace
-from isthmus.lab.apiserver.admission.plain import complete_account, complete_secret, immutable_errors, secret_errors
+from isthmus.lab.apiserver.admission.plain import complete_account, complete_secret, config_map_errors, secret_errors
 from isthmus.lab.apiserver.admission.pod import complete_pod, pod_errors
 from isthmus.lab.apiserver.admission.service import complete_service, service_errors
 from isthmus.lab.apiserver.admission.workload import complete_deployment, complete_replica_set, workload_errors
@@ -38,7 +38,7 @@ CHECK: Mapping[str, Check] = {
     "services": service_errors,
     "pods": pod_errors,
     "secrets": secret_errors,
-    "configmaps": immutable_errors,
+    "configmaps": config_map_errors,
     "deployments.apps": workload_errors,
     "replicasets.apps": workload_errors,
     "customresourcedefinitions.apiextensions.k8s.io": definition_errors,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from typing import Any
 
@@ -32,18 +31,33 @@ def complete_account(new: Object, old: Object | None) -> None:
 
 
 def secret_errors(new: Object, old: Object | None) -> list[FieldError]:
-    errors = immutable_errors(new, old)
-    for key, value in (new.get("data") or {}).items():
-        try:
-            base64.b64decode(value, validate=True)
-        except binascii.Error:
-            errors.append(invalid_value(f"data[{key}]", value[:40], "illegal base64 data"))
+    errors = immutable_errors(new, old) + _base64_errors(new, "data")
     for key in _REQUIRED_KEYS.get(str(new.get("type")), ()):
         if key not in (new.get("data") or {}):
             errors.append(required(f"data[{key}]"))
     if old is not None and old.get("type", "Opaque") != new.get("type"):
         errors.append(invalid_value("type", new.get("type"), "field is immutable"))
     return errors
+
+
+def config_map_errors(new: Object, old: Object | None) -> list[FieldError]:
+    return immutable_errors(new, old) + _base64_errors(new, "binaryData")
+
+
+def _base64_errors(new: Object, name: str) -> list[FieldError]:
+    return [
+        invalid_value(f"{name}[{key}]", value[:40], "illegal base64 data")
+        for key, value in (new.get(name) or {}).items()
+        if not _is_base64(value)
+    ]
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:  # what is no base64, and what is no ASCII
+        return False
+    return True
 
 
 def immutable_errors(new: Object, old: Object | None) -> list[FieldError]:

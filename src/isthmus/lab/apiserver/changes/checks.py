@@ -8,7 +8,7 @@ from __future__ import annotations
 from isthmus.lab.apiserver.changes.options import WriteOptions
 from isthmus.lab.apiserver.errors import FieldError, bad_request, invalid
 from isthmus.lab.apiserver.kinds import Resource
-from isthmus.lab.apiserver.kinds.resource import Schema
+from isthmus.lab.apiserver.kinds.resource import GroupVersionKind, Schema
 from isthmus.lab.apiserver.names import metadata_errors
 from isthmus.lab.apiserver.objects import Object, metadata
 from isthmus.lab.apiserver.schema import builtin_schema, set_defaults, unknown_fields, validate
@@ -36,7 +36,10 @@ def check_object(
     name = str(metadata(obj).get("name", ""))
     if not _is_fitting(obj, resource):
         warnings = _told(_prune(obj, resource), resource, options)
-        errors = _custom_errors(obj, resource) if resource.custom else _builtin_errors(obj, resource)
+        if resource.custom:
+            errors = _custom_errors(obj, resource)
+        else:
+            check_types(obj, resource.gvk)
     if not errors:
         errors = metadata_errors(metadata(obj), name_rule=resource.name_rule)
     if not errors and resource.custom and resource.schema is not None:
@@ -85,7 +88,7 @@ def _prune(obj: Object, resource: Resource) -> list[str]:
 def schema_of(resource: Resource) -> Schema | None:
     if resource.custom:
         return resource.schema
-    return builtin_schema(resource.group, resource.version, resource.kind)
+    return builtin_schema(*resource.gvk)
 
 
 def _custom_errors(obj: Object, resource: Resource) -> list[FieldError]:
@@ -98,17 +101,19 @@ def _custom_errors(obj: Object, resource: Resource) -> list[FieldError]:
     return validate(obj, schema)
 
 
-def _builtin_errors(obj: Object, resource: Resource) -> list[FieldError]:
-    """A built-in kind is decoded into its type: a wrong type is not a validation error but an unreadable object."""
-    schema = builtin_schema(resource.group, resource.version, resource.kind)
+def check_types(obj: Object, kind: GroupVersionKind) -> None:
+    """Check an object of a built-in kind, whose nulls are dropped in place.
+
+    It is decoded into its type: a wrong type is not a validation error but an unreadable object. Raises StatusError
+    (400).
+    """
     drop_all_nulls(obj)
-    if errors := validate(obj, schema):
-        first = errors[0]
+    if errors := validate(obj, builtin_schema(*kind)):
+        first, version, name = errors[0], kind.version, kind.kind
         raise bad_request(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}:'
-            f" json: cannot unmarshal into field {resource.kind}.{first.field}: {first.body}"
+            f'{name} in version "{version}" cannot be handled as a {name}:'
+            f" json: cannot unmarshal into field {name}.{first.field}: {first.body}"
         )
-    return []
 
 
 def drop_all_nulls(value: object) -> None:

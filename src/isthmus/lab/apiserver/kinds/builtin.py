@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from isthmus.lab.apiserver.kinds import columns, events, openshift
-from isthmus.lab.apiserver.kinds.resource import Column, Resource, Scale
+from isthmus.lab.apiserver.kinds.resource import Column, GroupVersionKind, Resource, Scale
 
 _CREATE_ONLY = ("create",)
 _REPLICAS = Scale(selector_path="status.selector")
@@ -199,11 +199,17 @@ RESOURCES: tuple[Resource, ...] = (
     *openshift.RESOURCES,
 )
 
-SUBRESOURCE_KINDS: dict[str, tuple[str, str, str]] = {
-    "scale": ("autoscaling", "v1", "Scale"),
-    "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+SUBRESOURCE_KINDS: dict[str, GroupVersionKind] = {
+    "scale": GroupVersionKind("autoscaling", "v1", "Scale"),
+    "token": GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest"),
 }
-"""Subresources that speak another kind than their resource: (group, version, kind)."""
+"""Subresources that speak another kind than their resource."""
+
+
+def spoken_kind(resource: Resource, subresource: str = "") -> GroupVersionKind:
+    """The kind that a resource, or a subresource of it, is written and read in."""
+    return SUBRESOURCE_KINDS.get(subresource, resource.gvk)
+
 
 SUBRESOURCE_VERBS = {
     "status": ("get", "patch", "update"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from isthmus.lab.apiserver.objects import Object
 
@@ -19,6 +19,14 @@ Schema = Mapping[str, Any]
 """A structural OpenAPI v3 schema."""
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+class GroupVersionKind(NamedTuple):
+    """A kind in one version."""
+
+    group: str
+    version: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,10 @@ class Resource:
     custom: bool = False
     keeps_generation: bool = False
     view: View | None = field(default=None, compare=False)  # None: its objects are stored as they are
+
+    @property
+    def gvk(self) -> GroupVersionKind:
+        return GroupVersionKind(self.group, self.version, self.kind)
 
     @property
     def api_version(self) -> str:

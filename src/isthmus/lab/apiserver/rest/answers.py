@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -13,6 +13,9 @@ from starlette.types import Receive, Scope, Send
 from isthmus.lab.apiserver.errors import StatusError
 from isthmus.lab.apiserver.objects import encode_json
 
+WARNING_LIMIT, WARNINGS_LIMIT = 256, 4096
+"""Characters of one warning, and of all that are told with an answer."""
+
 NO_CACHE = {"Cache-Control": "no-cache, private"}
 
 
@@ -20,10 +23,20 @@ def json_answer(content: Any, *, status: int = 200, warnings: Iterable[str] = ()
     """``content`` is a value to be encoded, or bytes of JSON."""
     body = content if isinstance(content, bytes) else encode_json(content)
     response = Response(body, status, NO_CACHE, "application/json")
-    for warning in warnings:
-        quoted = warning.replace("\\", "\\\\").replace('"', '\\"').encode("ascii", "replace").decode()
-        response.headers.append("Warning", f'299 - "{quoted}"')
+    for warning in _bounded(warnings):
+        response.headers.append("Warning", f'299 - "{warning}"')
     return response
+
+
+def _bounded(warnings: Iterable[str]) -> Iterator[str]:
+    """Warnings as headers hold them (RFC 9110 §5.6.4), cut as Kubernetes' API server cuts them."""
+    left = WARNINGS_LIMIT
+    for warning in warnings:
+        left -= min(len(warning), WARNING_LIMIT)
+        if left < 0:
+            return
+        quoted = warning[:WARNING_LIMIT].replace("\\", "\\\\").replace('"', '\\"')
+        yield "".join(one if " " <= one <= "~" else "?" for one in quoted)
 
 
 def text_answer(text: str, *, status: int = 200) -> Response:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from isthmus.lab.apiserver.kinds import Registry, Resource
-from isthmus.lab.apiserver.kinds.builtin import SUBRESOURCE_KINDS, SUBRESOURCE_VERBS
+from isthmus.lab.apiserver.kinds.builtin import SUBRESOURCE_KINDS, SUBRESOURCE_VERBS, spoken_kind
 
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 
@@ -82,14 +82,10 @@ def _plain(resource: Resource) -> dict[str, Any]:
     return entry
 
 
-def _kind_of(resource: Resource, subresource: str) -> tuple[str, str, str]:
-    return SUBRESOURCE_KINDS.get(subresource, (resource.group, resource.version, resource.kind))
-
-
 def _plain_subresources(resource: Resource) -> list[dict[str, Any]]:
     entries = []
     for name in sorted(resource.subresources):
-        group, version, kind = _kind_of(resource, name)
+        group, version, kind = spoken_kind(resource, name)
         entry: dict[str, Any] = {
             "name": f"{resource.plural}/{name}",
             "singularName": "",
@@ -142,7 +138,7 @@ def _aggregated(resource: Resource) -> dict[str, Any]:
 
 
 def _aggregated_sub(resource: Resource, name: str) -> dict[str, Any]:
-    group, version, kind = _kind_of(resource, name)
+    group, version, kind = spoken_kind(resource, name)
     return {
         "subresource": name,
         "responseKind": {"group": group, "version": version, "kind": kind},

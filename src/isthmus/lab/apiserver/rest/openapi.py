@@ -11,13 +11,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from isthmus.lab.apiserver.kinds import Registry, Resource
+from isthmus.lab.apiserver.kinds.builtin import spoken_kind
+from isthmus.lab.apiserver.kinds.resource import GroupVersionKind
 from isthmus.lab.apiserver.objects import encode_json
+from isthmus.lab.apiserver.rest.operations import (
+    CREATED_KINDS,
+    DELETE_OPTIONS,
+    LIST_META,
+    OBJECT_META,
+    PATCH,
+    STATUS,
+    path_items,
+    reference,
+    schema_name,
+)
 from isthmus.lab.apiserver.schema import builtin_schema
 
-_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-_TYPE_DESCRIPTIONS = {
-    "apiVersion": "The version of the schema that this object is written in.",
-    "kind": "The kind of this object.",
+_TYPE_PROPERTIES = {
+    "apiVersion": {"type": "string", "description": "The version of the schema that this object is written in."},
+    "kind": {"type": "string", "description": "The kind of this object."},
 }
 
 
@@ -50,75 +62,72 @@ def digest(data: bytes) -> str:
 def document(group: str, version: str, resources: Sequence[Resource]) -> dict[str, Any]:
     """The document of one group and version."""
     paths: dict[str, Any] = {}
-    for resource in resources:
-        paths |= _paths(group, version, resource)
     schemas: dict[str, Any] = {}
     for resource in resources:
-        schemas[_schema_name(resource)] = _schema(resource) if resource.custom else _built_in(resource, schemas)
+        paths |= path_items(resource)
+        schemas[_name(resource)] = _schema(resource) if resource.custom else _built_in(resource.gvk, schemas)
+        schemas |= _listed(resource)
+        for other in _others(resource):
+            schemas[schema_name(*other)] = _built_in(other, schemas)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
         "paths": paths,
-        "components": {"schemas": {**schemas, _META: _object_meta()}},
+        "components": {"schemas": {**schemas, **_meta()}},
     }
 
 
-def _gvk(resource: Resource) -> dict[str, str]:
-    return {"group": resource.group, "version": resource.version, "kind": resource.kind}
+def _name(resource: Resource) -> str:
+    return schema_name(*resource.gvk)
 
 
-def _paths(group: str, version: str, resource: Resource) -> dict[str, Any]:
-    space = "/namespaces/{namespace}" if resource.namespaced else ""
-    collection = f"/{_gv_path(group, version)}{space}/{resource.plural}"
-    operation = {"responses": _responses(resource), "x-kubernetes-group-version-kind": _gvk(resource)}
-    parameters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in _PARAMETERS]
-    found: dict[str, Any] = {
-        collection: {"post": {**operation, "x-kubernetes-action": "post", "parameters": parameters}}
-    }
-    if "patch" in resource.verbs:
-        found[f"{collection}/{{name}}"] = {
-            "get": {**operation, "x-kubernetes-action": "get"},
-            "put": {**operation, "x-kubernetes-action": "put", "parameters": parameters},
-            "patch": {**operation, "x-kubernetes-action": "patch", "parameters": parameters},
-        }
-    return found
+def _others(resource: Resource) -> set[GroupVersionKind]:
+    """The kinds beside its own that a resource's paths speak."""
+    spoken = {spoken_kind(resource, name) for name in resource.subresources}
+    if resource.group_resource in CREATED_KINDS:
+        spoken.add(CREATED_KINDS[resource.group_resource])
+    return spoken - {resource.gvk}
 
 
-_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation")
-
-
-def _responses(resource: Resource) -> dict[str, Any]:
-    if not resource.custom:
+def _listed(resource: Resource) -> dict[str, Any]:
+    """The schema of a resource's lists, if it has any."""
+    if "watch" not in resource.verbs:
         return {}
-    schema = {"$ref": f"#/components/schemas/{_schema_name(resource)}"}
-    return {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}}
-
-
-def _schema_name(resource: Resource) -> str:
-    reverse = ".".join(reversed((resource.group or "core").split(".")))
-    return f"{reverse}.{resource.version}.{resource.kind}"
+    kind = resource.gvk._replace(kind=resource.list_name)
+    return {
+        schema_name(*kind): {
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                **_TYPE_PROPERTIES,
+                "metadata": reference(LIST_META),
+                "items": {"type": "array", "items": reference(_name(resource))},
+            },
+            "x-kubernetes-group-version-kind": [kind._asdict()],
+        }
+    }
 
 
 def _schema(resource: Resource) -> dict[str, Any]:
     schema = dict(resource.schema or {"type": "object"})
-    properties = dict(schema.get("properties") or {})
-    for name, description in _TYPE_DESCRIPTIONS.items():
-        properties[name] = {"type": "string", "description": description}
-    properties["metadata"] = {
-        "description": "Standard object's metadata.",
-        "allOf": [{"$ref": f"#/components/schemas/{_META}"}],
-    }
-    schema["properties"] = properties
-    schema["x-kubernetes-group-version-kind"] = [_gvk(resource)]
+    meta = {"description": "Standard object's metadata.", "allOf": [reference(OBJECT_META)]}
+    schema["properties"] = {**(schema.get("properties") or {}), **_TYPE_PROPERTIES, "metadata": meta}
+    schema["x-kubernetes-group-version-kind"] = [resource.gvk._asdict()]
     return schema
 
 
-def _object_meta() -> dict[str, Any]:
-    properties = builtin_schema("", "v1", "ConfigMap")["properties"]["metadata"]["properties"]
+def _meta() -> dict[str, Any]:
+    """What every document has: metadata, and what is told and asked beside objects."""
+    told = plain(builtin_schema("meta.k8s.io", "v1", "Status"))
     return {
-        "type": "object",
-        "description": "Metadata that all persisted resources have.",
-        "properties": {name: plain(one) for name, one in properties.items()},
+        OBJECT_META: {
+            **plain(builtin_schema("", "v1", "ConfigMap")["properties"]["metadata"]),
+            "description": "Metadata that all persisted resources have.",
+        },
+        LIST_META: plain(builtin_schema("meta.k8s.io", "v1", "ListMeta")),
+        DELETE_OPTIONS: plain(builtin_schema("meta.k8s.io", "v1", "DeleteOptions")),
+        STATUS: {**told, "required": ["kind", "apiVersion", "status"]},
+        PATCH: {"description": "A change of an object, in the form that its media type names."},
     }
 
 
@@ -137,18 +146,18 @@ def _rewritten(schema: Mapping[str, Any], below: Callable[[Mapping[str, Any]], d
     return out or {"type": "object"}
 
 
-def _built_in(resource: Resource, schemas: dict[str, Any]) -> dict[str, Any]:
+def _built_in(kind: GroupVersionKind, schemas: dict[str, Any]) -> dict[str, Any]:
     """A built-in kind's schema; the types it is made of are put beside it, each once."""
 
     def referred(schema: Mapping[str, Any]) -> dict[str, Any]:
         name = schema.get("x-model")
         if name is None:
             return _rewritten(schema, referred)
-        place = f"io.k8s.api.{name}"
-        if place not in schemas:
+        place = OBJECT_META if name == "ObjectMeta" else f"io.k8s.api.{name}"
+        if place not in schemas and place != OBJECT_META:
             schemas[place] = {}
             schemas[place] = _rewritten(schema, referred)
-        return {"description": "", "allOf": [{"$ref": f"#/components/schemas/{place}"}]}
+        return {"description": "", "allOf": [reference(place)]}
 
-    schema = _rewritten(builtin_schema(resource.group, resource.version, resource.kind), referred)
-    return {**schema, "x-kubernetes-group-version-kind": [_gvk(resource)]}
+    schema = _rewritten(builtin_schema(*kind), referred)
+    return {**schema, "x-kubernetes-group-version-kind": [kind._asdict()]}

@@ -11,6 +11,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from isthmus.lab.apiserver.changes import WriteOptions
+from isthmus.lab.apiserver.changes.checks import check_types
 from isthmus.lab.apiserver.errors import (
     StatusError,
     already_exists,
@@ -54,6 +55,7 @@ async def _request_project(services: Services, call: Call) -> Response:
         raise method_not_allowed()
     request = decode_body(call.body, call.content_type)
     check_kind(request, PROJECT_REQUEST)
+    check_types(request, PROJECT_REQUEST.gvk)
     name, project = _requested_name(request), Target(PROJECT)
     resource, options = home(services, project).resource, replace(options_of(call), api_version="v1")
     try:
@@ -71,19 +73,16 @@ async def _request_project(services: Services, call: Call) -> Response:
 
 def _requested_name(request: Object) -> str:
     name = metadata(request).get("name")
-    if not isinstance(name, str) or not name:
+    if not name:
         raise bad_request("ProjectRequest: metadata.name must be the name of the project")
-    return name
+    return str(name)
 
 
 def _namespace(request: Object, name: str, call: Call) -> Object:
-    """The Namespace that is asked for. Raises StatusError (400)."""
+    """The Namespace that is asked for."""
     annotations = {REQUESTER: call.user.name}
     for annotation, given in ((DISPLAY_NAME, "displayName"), (DESCRIPTION, "description")):
-        text = request.get(given) or ""
-        if not isinstance(text, str):
-            raise bad_request(f"ProjectRequest: {given} must be a text")
-        if text:
+        if text := request.get(given):
             annotations[annotation] = text
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}}
 
@@ -134,6 +133,7 @@ async def _review_access(services: Services, call: Call) -> Response:
         raise method_not_allowed()
     review = decode_body(call.body, call.content_type)
     check_kind(review, ACCESS_REVIEW)
+    check_types(review, ACCESS_REVIEW.gvk)
     attributes = _attributes(review)
     response = {
         "kind": "SubjectAccessReviewResponse",
@@ -166,8 +166,6 @@ def _subject(services: Services, call: Call, review: Object) -> User:
     name, groups = review.get("user") or "", review.get("groups") or []
     if not name and not groups:
         return call.user
-    if not isinstance(name, str) or not isinstance(groups, list) or not all(isinstance(one, str) for one in groups):
-        raise bad_request("SubjectAccessReview: user must be a text, groups a list of texts")
     needed = Attributes(verb="create", group="authorization.k8s.io", resource="subjectaccessreviews")
     if not services.authorizer.allowed(call.user, needed):
         raise forbidden(ACCESS_REVIEW.group_resource, "", refusal(call.user, needed))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from isthmus.lab.apiserver.errors import bad_request, unsupported_media_type
@@ -133,7 +133,16 @@ def _time(value: Any) -> str | None:
     parts = read_message({1: Field("seconds", _number), 2: Field("nanos", _number)})(value)
     if not parts:
         return None
-    return datetime.fromtimestamp(parts["seconds"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(parts.get("seconds", 0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _micro_time(value: Any) -> str | None:
+    parts = read_message({1: Field("seconds", _number), 2: Field("nanos", _number)})(value)
+    if not parts:
+        return None
+    fraction = timedelta(microseconds=parts.get("nanos", 0) // 1000)
+    moment = datetime.fromtimestamp(parts.get("seconds", 0), UTC) + fraction
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _texts(name: str) -> Field:
@@ -329,6 +338,42 @@ MESSAGES: dict[tuple[str, str], Message] = {
     ("v1", "Service"): _with_spec(_SERVICE_SPEC),
     ("v1", "Pod"): _with_spec(_POD_SPEC),
     ("apps/v1", "Deployment"): _with_spec(_DEPLOYMENT_SPEC),
+    ("policy/v1", "PodDisruptionBudget"): _with_spec(
+        {
+            1: Field("minAvailable", _int_or_string),
+            2: Field("selector", read_message(_SELECTOR)),
+            3: Field("maxUnavailable", _int_or_string),
+            4: Field("unhealthyPodEvictionPolicy", _text),
+        }
+    ),
+    ("coordination.k8s.io/v1", "Lease"): _with_spec(
+        {
+            1: Field("holderIdentity", _text),
+            2: Field("leaseDurationSeconds", _number),
+            3: Field("acquireTime", _micro_time),
+            4: Field("renewTime", _micro_time),
+            5: Field("leaseTransitions", _number),
+            6: Field("strategy", _text),
+            7: Field("preferredHolder", _text),
+        }
+    ),
+    ("v1", "Event"): {
+        1: _METADATA,
+        2: Field("involvedObject", read_message(_REFERENCE)),
+        3: Field("reason", _text),
+        4: Field("message", _text),
+        5: Field("source", read_message({1: Field("component", _text), 2: Field("host", _text)})),
+        6: Field("firstTimestamp", _time),
+        7: Field("lastTimestamp", _time),
+        8: Field("count", _number),
+        9: Field("type", _text),
+        10: Field("eventTime", _micro_time),
+        11: Field("series", read_message({1: Field("count", _number), 2: Field("lastObservedTime", _micro_time)})),
+        12: Field("action", _text),
+        13: Field("related", read_message(_REFERENCE)),
+        14: Field("reportingComponent", _text),
+        15: Field("reportingInstance", _text),
+    },
     ("v1", "DeleteOptions"): {
         1: Field("gracePeriodSeconds", _number),
         2: Field("preconditions", read_message({1: Field("uid", _text), 2: Field("resourceVersion", _text)})),
@@ -368,7 +413,7 @@ def _without_empty(obj: dict[str, Any]) -> dict[str, Any]:
     """Without what Go's encoder writes although it is unset: empty texts, numbers, flags and messages.
 
     Values of maps are kept: an empty text is a value there. What is meant to be 0 or false is so by default too, but
-    for ``replicas``, which Go writes only when it is set.
+    for what Go writes only when it is set (``replicas``).
     """
     return {name: _cleaned(name, value) for name, value in obj.items() if _is_set(name, value)}
 
@@ -376,7 +421,9 @@ def _without_empty(obj: dict[str, Any]) -> dict[str, Any]:
 _MAPS = frozenset(
     ("data", "binaryData", "stringData", "labels", "annotations", "matchLabels", "selector", "nodeSelector")
 )
-_WRITTEN_WHEN_SET = frozenset(("replicas", "automountServiceAccountToken", "expirationSeconds"))
+_WRITTEN_WHEN_SET = frozenset(
+    ("replicas", "automountServiceAccountToken", "expirationSeconds", "minAvailable", "maxUnavailable")
+)
 
 
 def _is_set(name: str, value: Any) -> bool:

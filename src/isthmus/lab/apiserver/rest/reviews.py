@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from isthmus.lab.apiserver.changes.checks import check_types
 from isthmus.lab.apiserver.errors import bad_request, invalid, method_not_allowed, required
 from isthmus.lab.apiserver.identity.rbac import Attributes, rules_for
 from isthmus.lab.apiserver.identity.tokens import API_AUDIENCES, TokenRefusedError
@@ -30,9 +31,8 @@ async def review(services: Services, call: Call) -> Response:
         raise method_not_allowed()
     obj = decode_body(call.body, call.content_type)
     check_kind(obj, call.target.resource)
+    check_types(obj, call.target.resource.gvk)
     spec = obj.get("spec") or {}
-    if not isinstance(spec, Mapping):
-        raise bad_request(f"{obj['kind']}: spec must be an object")
     status = _REVIEWS[call.target.resource.kind](services, call, spec)
     return json_answer(
         {**obj, "metadata": {**obj["metadata"], "creationTimestamp": None}, "status": status}, status=201
@@ -46,7 +46,7 @@ def _self_subject(_services: Services, call: Call, _spec: Spec) -> Object:
 def _token(services: Services, _call: Call, spec: Spec) -> Object:
     """Whether a token is good for one of the audiences asked (the server's own if none is)."""
     token = spec.get("token")
-    if not isinstance(token, str) or not token:
+    if not token:
         raise bad_request("token is required for TokenReview in authentication")
     wanted = tuple(spec.get("audiences") or API_AUDIENCES)
     try:
@@ -63,12 +63,10 @@ def attributes_of(spec: Spec) -> Attributes:
     if bool(resource is not None) == bool(path is not None):
         why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
         raise invalid("SubjectAccessReview.authorization.k8s.io", "", [required("spec.resourceAttributes", why)])
-    if isinstance(path, Mapping):
+    if path is not None:
         return Attributes(verb=str(path.get("verb", "")), path=str(path.get("path", "")) or "/")
-    if not isinstance(resource, Mapping):
-        raise bad_request("resourceAttributes must be an object")
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
-    return Attributes(**{name: str(resource.get(name) or "") for name in names})
+    return Attributes(**{name: str((resource or {}).get(name) or "") for name in names})
 
 
 def _access(services: Services, user: User, attributes: Attributes) -> Object:
@@ -97,7 +95,7 @@ _EVERYTHING: tuple[Mapping[str, Any], ...] = (
 
 def _self_rules(services: Services, call: Call, spec: Spec) -> Object:
     namespace = spec.get("namespace")
-    if not isinstance(namespace, str) or not namespace:
+    if not namespace:
         raise bad_request("no namespace on request")
     masters = MASTERS in call.user.groups
     rules = _EVERYTHING if masters else tuple(rules_for(call.user, namespace, services.authorizer.policies()))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from isthmus.lab.apiserver.changes.checks import check_types
 from isthmus.lab.apiserver.changes.metadata import rfc3339
 from isthmus.lab.apiserver.errors import (
     bad_request,
@@ -20,6 +21,7 @@ from isthmus.lab.apiserver.errors import (
     unsupported_media_type,
 )
 from isthmus.lab.apiserver.identity.tokens import API_AUDIENCES, Binding, Grant, Named
+from isthmus.lab.apiserver.kinds.builtin import SUBRESOURCE_KINDS
 from isthmus.lab.apiserver.kinds.columns import at
 from isthmus.lab.apiserver.kinds.resource import Scale
 from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, metadata
@@ -29,7 +31,7 @@ from isthmus.lab.apiserver.rest.body import decode_body, decode_json, media_type
 from isthmus.lab.apiserver.rest.logs import pod_log
 from isthmus.lab.apiserver.rest.reading import get_stored
 from isthmus.lab.apiserver.rest.services import Call, Services
-from isthmus.lab.apiserver.rest.writing import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, key_of, options_of
+from isthmus.lab.apiserver.rest.writing import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, check_kind, key_of, options_of
 
 Subresource = Callable[[Services, Call], Awaitable[Response | Stream]]
 
@@ -85,6 +87,9 @@ def _scaling(call: Call, scale: Scale) -> Callable[[Object], Object]:
     def change(current: Object) -> Object:
         before = scale_of(current, scale)
         wanted = edit(before)
+        if not isinstance(wanted, dict):
+            raise bad_request("the patched value is no Scale any more")
+        check_types(wanted, SUBRESOURCE_KINDS["scale"])
         revision = at(wanted, "metadata.resourceVersion", "")
         if revision and revision != metadata(current).get("resourceVersion"):
             raise conflict(call.target.resource.group_resource, call.target.name)
@@ -133,7 +138,10 @@ async def finalize(services: Services, call: Call) -> Response:
     """PUT of ``/finalize``: replaces ``spec.finalizers``; the namespace goes when none is left."""
     if call.method != "PUT":
         raise method_not_allowed()
-    finalizers = at(decode_body(call.body, call.content_type), "spec.finalizers", []) or []
+    given = decode_body(call.body, call.content_type)
+    check_kind(given, call.target.resource)
+    check_types(given, call.target.resource.gvk)
+    finalizers = at(given, "spec.finalizers", [])
 
     def change(current: Object) -> Object:
         current["spec"] = {"finalizers": finalizers} if finalizers else {}
@@ -167,6 +175,7 @@ async def token(services: Services, call: Call) -> Response:
     if call.method != "POST":
         raise method_not_allowed()
     request = decode_body(call.body, call.content_type)
+    check_types(request, SUBRESOURCE_KINDS["token"])
     account = get_stored(services.store.state, call.target)
     spec = _token_spec(request)
     lifetime_s = spec.expirationSeconds or 3600

@@ -33,6 +33,11 @@ class ResourcePath:
     subresource: str = ""
 
 
+STREAMS = frozenset(("attach", "exec", "portforward"))
+NO_STREAMS = (
+    "a lab has no streams into its pods (exec, attach, cp, port-forward): they are processes of its own machine,"
+    " to be reached at their status.podIP"
+)
 _ON_NAMESPACE_ITSELF = frozenset(("status", "finalize"))
 
 
@@ -57,8 +62,10 @@ def parse_path(path: str) -> ResourcePath | None:
 
 
 def find_target(path: ResourcePath, registry: Registry) -> Target:
-    """The target of a path. Raises StatusError (404) when nothing is served there."""
+    """The target of a path. Raises StatusError (404, 405) when nothing is served there."""
     resource = registry.at(path.group, path.version, path.plural)
+    if resource is not None and resource.storage == "pods" and path.subresource in STREAMS:
+        raise StatusError(405, "MethodNotAllowed", NO_STREAMS, details={})
     if resource is None or (path.subresource and path.subresource not in resource.subresources):
         raise page_not_found()
     if bool(path.namespace) and not resource.namespaced:

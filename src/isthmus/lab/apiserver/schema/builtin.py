@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from isthmus.lab.apiserver.kinds.resource import Schema
+from isthmus.lab.apiserver.schema.openshift import PROPERTIES
 
 _FREE_FORM = frozenset(("FieldsV1", "JSONSchemaProps", "CustomResourceConversion"))
 _QUANTITIES = frozenset(
@@ -37,6 +38,8 @@ _SCALARS: dict[Any, Schema] = {
 def builtin_schema(group: str, version: str, kind: str) -> Schema:
     """The schema of a built-in kind; everything is allowed for a kind without a model."""
     group, kind = _SAME_AS.get((group, kind), (group, kind))
+    if group.endswith(".openshift.io"):
+        return _openshift(kind)
     name = (group.removesuffix(".k8s.io").removesuffix(".authorization") or "core").split(".")[0]
     try:
         module = importlib.import_module(f"lightkube.models.{name}_{version}")
@@ -46,12 +49,19 @@ def builtin_schema(group: str, version: str, kind: str) -> Schema:
     return _model(model) if model else _ANY
 
 
+def _openshift(kind: str) -> Schema:
+    object_metadata = builtin_schema("", "v1", "ConfigMap")["properties"]["metadata"]
+    return {"type": "object", "properties": {**PROPERTIES[kind], "metadata": object_metadata}, "x-model": kind}
+
+
 @lru_cache(maxsize=2048)
 def _model(model: type[msgspec.Struct]) -> Schema:
     if model.__name__ in _FREE_FORM:
         return _ANY
     hints = typing.get_type_hints(model)
-    properties = {name: _field(name, hint) for name, hint in hints.items()}
+    # What is called otherwise on the wire: "from" is no name in Python.
+    names = {one.name: one.encode_name for one in msgspec.structs.fields(model)}
+    properties = {names[name]: _field(names[name], hint) for name, hint in hints.items()}
     return {"type": "object", "properties": properties, "x-model": model.__name__}
 
 
