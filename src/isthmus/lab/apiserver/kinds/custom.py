@@ -49,9 +49,17 @@ def _resource(spec: Mapping[str, Any], version: Mapping[str, Any], storage: str)
         storage_version=storage,
         scale=_scale(subresources.get("scale")),
         schema=_schema(version),
+        deprecation=_deprecation(spec, version),
         custom=True,
         keeps_generation=True,
     )
+
+
+def _deprecation(spec: Mapping[str, Any], version: Mapping[str, Any]) -> str:
+    if not version.get("deprecated"):
+        return ""
+    kind = f"{spec['group']}/{version['name']} {spec['names']['kind']}"
+    return str(version.get("deprecationWarning") or f"{kind} is deprecated")
 
 
 def _scale(scale: Mapping[str, Any] | None) -> Scale | None:

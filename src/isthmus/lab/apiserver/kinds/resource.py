@@ -95,6 +95,7 @@ class Resource:
     scale: Scale | None = None
     schema: Schema | None = field(default=None, compare=False)
     custom: bool = False
+    deprecation: str = ""  # what clients of this version are warned of
     keeps_generation: bool = False
     view: View | None = field(default=None, compare=False)  # None: its objects are stored as they are
 

@@ -23,9 +23,14 @@ def json_answer(content: Any, *, status: int = 200, warnings: Iterable[str] = ()
     """``content`` is a value to be encoded, or bytes of JSON."""
     body = content if isinstance(content, bytes) else encode_json(content)
     response = Response(body, status, NO_CACHE, "application/json")
+    warn(response, warnings)
+    return response
+
+
+def warn(response: Response, warnings: Iterable[str]) -> None:
+    """Tell something with an answer that is none of its content."""
     for warning in _bounded(warnings):
         response.headers.append("Warning", f'299 - "{warning}"')
-    return response
 
 
 def _bounded(warnings: Iterable[str]) -> Iterator[str]:

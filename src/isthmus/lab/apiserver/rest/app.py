@@ -21,7 +21,7 @@ from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
 from isthmus.lab.apiserver.identity.user import User
 from isthmus.lab.apiserver.kinds.openshift import PROJECT
 from isthmus.lab.apiserver.rest import writing
-from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answer, text_answer
+from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answer, text_answer, warn
 from isthmus.lab.apiserver.rest.body import BODY_LIMIT
 from isthmus.lab.apiserver.rest.oauth import OAuth
 from isthmus.lab.apiserver.rest.openshift import OPENSHIFT
@@ -99,7 +99,10 @@ class App:
             body=await read_body(request, limit=BODY_LIMIT, within_s=self._body_within_s),
             user=user,
         )
-        return await self._call(call)
+        answer = await self._call(call)
+        if target.resource.deprecation and isinstance(answer, Response):
+            warn(answer, [target.resource.deprecation])
+        return answer
 
     def _impersonated(self, request: Request, user: User) -> User:
         """The user that a request wants to be seen as; whoever asks must be allowed to impersonate it."""

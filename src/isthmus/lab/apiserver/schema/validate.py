@@ -92,6 +92,10 @@ def _check_object(value: Mapping[str, Any], schema: Schema, path: str) -> Iterat
     for name in schema.get("required") or ():
         if name not in value:
             yield required(_below(path, name))
+    if schema.get("x-kubernetes-embedded-resource"):
+        yield from (
+            required(_below(path, name), "must not be empty") for name in ("apiVersion", "kind") if not value.get(name)
+        )
     properties = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
     for name, one in value.items():
