@@ -77,6 +77,7 @@ OBJECTS: dict[str, Object] = {
     f"{CORE}/{SPACE}/pods": {"spec": {"nodeName": "n", "containers": _CONTAINERS}},
     f"{CORE}/{SPACE}/events": {"involvedObject": {"kind": "Pod", "name": "a", "namespace": "default"}},
     f"{CORE}/nodes": {},
+    f"/apis/events.k8s.io/v1/{SPACE}/events": {"regarding": {"kind": "Pod", "name": "a"}, "note": "n"},
     f"/apis/apps/v1/{SPACE}/deployments": {"spec": _WORKLOAD},
     f"/apis/apps/v1/{SPACE}/replicasets": {"spec": _WORKLOAD},
     f"/apis/coordination.k8s.io/v1/{SPACE}/leases": {"spec": {"holderIdentity": "h"}},
