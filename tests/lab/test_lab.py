@@ -449,6 +449,22 @@ def test_stub_zone(red: Cluster, namespace: str) -> None:
     eventually(lambda: red.ask("ratings.bookinfo.svc.green-imports.local") == ("NXDOMAIN", []))
 
 
+def test_a_rollout_is_undone(red: Cluster, namespace: str) -> None:
+    """``rollout history`` tells the revisions, and ``undo`` goes back to the one before, or to one that is named."""
+    red.apply(*web(namespace))
+    for value in ("1", "2"):
+        red.kubectl("-n", namespace, "set", "env", "deploy/web", f"STEP={value}")
+        red.kubectl("-n", namespace, "rollout", "status", "deploy/web", "--timeout=15s")
+    history = red.kubectl("-n", namespace, "rollout", "history", "deploy/web")
+    assert [line.split()[0] for line in history.splitlines()[1:] if line] == ["REVISION", "1", "2", "3"]
+    assert "STEP" in red.kubectl("-n", namespace, "rollout", "history", "deploy/web", "--revision=2")
+    for undo, step in (((), "1"), (("--to-revision=3",), "2")):
+        red.kubectl("-n", namespace, "rollout", "undo", "deploy/web", *undo)
+        red.kubectl("-n", namespace, "rollout", "status", "deploy/web", "--timeout=15s")
+        (container,) = red.get("deploy", "web", "-n", namespace)["spec"]["template"]["spec"]["containers"]
+        assert {"name": "STEP", "value": step} in container["env"]
+
+
 @pytest.mark.parametrize("cascade", ["background", "foreground"])
 def test_deletion_with_dependents(red: Cluster, namespace: str, cascade: str) -> None:
     """What a deleted object owned goes with it."""
