@@ -1,7 +1,9 @@
 """The log of a process: what is written, where, and by which levels."""
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,26 @@ def test_a_traceback_is_part_of_its_line(capsys: pytest.CaptureFixture[str]) -> 
         structlog.get_logger("isthmus.pilot.app").exception("failed")
     (line,) = lines(capsys)
     assert "ValueError: two\nlines" in line["exception"]
+
+
+class Terminal(io.StringIO):
+    """What somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_traceback_on_a_terminal_shows_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local variables may hold secrets."""
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    configure()
+    secret = "hunter" + str(1 + 1)
+    try:
+        raise ValueError("failed")
+    except ValueError:
+        structlog.get_logger("isthmus.pilot.app").exception("it failed")
+    assert "ValueError" in terminal.getvalue()
+    assert secret not in terminal.getvalue()
 
 
 def test_levels_of_components_change_at_run_time(capsys: pytest.CaptureFixture[str]) -> None:

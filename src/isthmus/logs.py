@@ -65,6 +65,10 @@ class _Writer(structlog.WriteLogger):
         self.component = module.removeprefix("isthmus.").partition(".")[0]
 
 
+# Its usual traceback shows the values of local variables, and so secrets.
+_TERMINAL = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
 def configure(level: str = "info") -> Levels:
     """Set up the log of this process; returns what its levels are set by. Raises ValueError: there is no such level."""
     levels = Levels(level)
@@ -76,7 +80,7 @@ def configure(level: str = "info") -> Levels:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(() if is_watched else (structlog.processors.format_exc_info,)),
-            structlog.dev.ConsoleRenderer() if is_watched else structlog.processors.JSONRenderer(),
+            _TERMINAL if is_watched else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(10),
         logger_factory=_Writer,
