@@ -119,6 +119,18 @@ async def test_warnings_are_of_what_headers_may_hold(gadgets: httpx2.AsyncClient
     assert sum(map(len, warnings)) < 5000
 
 
+async def test_managed_fields_without_a_time_stay_without(gadgets: httpx2.AsyncClient) -> None:
+    """What clients leave out of managedFields, or set to null, is not made up: an empty time could not be read."""
+    await gadgets.post(GADGETS, json=gadget(size=1))
+    for operation in ({"op": "remove"}, {"op": "add", "value": None}):
+        patch = [{**operation, "path": "/metadata/managedFields/0/time"}]
+        answer = await gadgets.patch(
+            f"{GADGETS}/g", content=json.dumps(patch), headers={"Content-Type": "application/json-patch+json"}
+        )
+        assert answer.status_code == 200
+        assert "time" not in answer.json()["metadata"]["managedFields"][0]
+
+
 async def test_custom_kinds_refuse_strategic_patches(gadgets: httpx2.AsyncClient) -> None:
     """A strategic merge patch of a custom kind is a 415 that names what is accepted."""
     await gadgets.post(GADGETS, json=gadget(size=1))

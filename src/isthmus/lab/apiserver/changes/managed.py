@@ -26,7 +26,7 @@ class Manager:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One manager's fields, and when they last changed."""
+    """One manager's fields, and when they last changed ("": a client has not told)."""
 
     manager: Manager
     fields: frozenset[Path]
@@ -37,10 +37,11 @@ class Entry:
             "manager": self.manager.name,
             "operation": self.manager.operation,
             "apiVersion": self.manager.api_version,
-            "time": self.time,
             "fieldsType": "FieldsV1",
             "fieldsV1": to_fields_v1(self.fields),
         }
+        if self.time:
+            out["time"] = self.time
         if self.manager.subresource:
             out["subresource"] = self.manager.subresource
         return out
@@ -53,12 +54,12 @@ def read_entries(listed: Any) -> list[Entry]:
 
 def _read_entry(one: Mapping[str, Any]) -> Entry:
     manager = Manager(
-        str(one.get("manager", "unknown")),
-        str(one.get("operation", "Update")),
-        str(one.get("apiVersion", "")),
+        str(one.get("manager") or "unknown"),
+        str(one.get("operation") or "Update"),
+        str(one.get("apiVersion") or ""),
         str(one.get("subresource") or ""),
     )
-    return Entry(manager, frozenset(from_fields_v1(one["fieldsV1"])), str(one.get("time", "")))
+    return Entry(manager, frozenset(from_fields_v1(one["fieldsV1"])), str(one.get("time") or ""))
 
 
 def write_entries(obj: Object, entries: Iterable[Entry]) -> None:
