@@ -115,6 +115,43 @@ async def test_may_i_ask_for_projects(alice: httpx2.AsyncClient, http: httpx2.As
     assert (await http.post(path, json=about_masters)).json()["allowed"] is True
 
 
+async def test_an_administrator_of_a_project_does_not_label_it(alice: httpx2.AsyncClient) -> None:
+    """Name and description are changed through the Project; labels, by which others choose, are not, in no way."""
+    await alice.post(REQUESTS, json=request("shop"))
+    project = (await alice.get(f"{PROJECTS}/shop")).json()
+    project["metadata"]["annotations"]["openshift.io/description"] = "Sells."
+    assert (await alice.put(f"{PROJECTS}/shop", json=project)).status_code == 200
+    label = {"metadata": {"name": "shop", "labels": {"mesh": "yes"}}}
+    for kind, code in (("merge-patch+json", 422), ("strategic-merge-patch+json", 422), ("apply-patch+yaml", 415)):
+        headers, params = {"Content-Type": f"application/{kind}"}, {"fieldManager": "a", "force": "true"}
+        assert (await alice.patch(f"{PROJECTS}/shop", json=label, headers=headers, params=params)).status_code == code
+    for part in ({"labels": {"mesh": "yes"}}, {"labels": 5}, {"finalizers": ["a/b"]}):
+        del project["metadata"]["resourceVersion"]
+        changed = {**project, "metadata": {**project["metadata"], **part}}
+        assert (await alice.put(f"{PROJECTS}/shop", json=changed)).status_code == 422
+        project["metadata"]["resourceVersion"] = ""
+
+
+async def test_applying_what_is_not_there_needs_the_right_to_create(
+    alice: httpx2.AsyncClient, http: httpx2.AsyncClient
+) -> None:
+    """Who may patch and not create changes what there is, and makes nothing."""
+    role = {
+        "metadata": {"name": "patcher"},
+        "rules": [{"verbs": ["patch"], "apiGroups": [""], "resources": ["configmaps"]}],
+    }
+    await http.post(BINDINGS.format("default").replace("rolebindings", "roles"), json=role)
+    binding = view_of("patches", "alice")
+    binding["roleRef"] |= {"kind": "Role", "name": "patcher"}
+    await http.post(BINDINGS.format("default"), json=binding)
+    path, params = "/api/v1/namespaces/default/configmaps", {"fieldManager": "a"}
+    await http.post(path, json={"metadata": {"name": "there"}})
+    for name, code in (("there", 200), ("new", 403)):
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "v"}}
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        assert (await alice.patch(f"{path}/{name}", json=body, headers=headers, params=params)).status_code == code
+
+
 async def event(lines: AsyncIterator[str]) -> tuple[str, str]:
     async with asyncio.timeout(5):
         found = json.loads(await anext(lines))
@@ -131,13 +168,15 @@ async def test_a_watch_follows_rights(alice: httpx2.AsyncClient, http: httpx2.As
         assert await event(lines) == ("ADDED", "shop")
         await http.post(BINDINGS.format("secret"), json=view_of("v", "alice"))
         assert await event(lines) == ("ADDED", "secret")
-        label = {"metadata": {"labels": {"a": "b"}}}
+        named = {"metadata": {"annotations": {"openshift.io/display-name": "Secret"}}}
         merge = {"Content-Type": "application/merge-patch+json"}
-        await http.patch(f"{PROJECTS}/secret", json=label, headers=merge)
+        await http.patch(f"{PROJECTS}/secret", json=named, headers=merge)
         assert await event(lines) == ("MODIFIED", "secret")
         await http.delete(BINDINGS.format("secret") + "/v")
         assert await event(lines) == ("DELETED", "secret")
-        await http.patch(f"{PROJECTS}/secret", json={"metadata": {"labels": None}}, headers=merge)
+        await http.patch(
+            f"{PROJECTS}/secret", json={"metadata": {"annotations": {"openshift.io/display-name": None}}}, headers=merge
+        )
         await alice.delete(f"{PROJECTS}/shop")
         assert await event(lines) == ("MODIFIED", "shop")
 
@@ -175,7 +214,11 @@ async def test_projects_with_kubectl(kubectl: Kubectl) -> None:
     project = {"apiVersion": "project.openshift.io/v1", "kind": "Project", "metadata": {"name": "shop"}}
     await kubectl("apply", "-f", "-", stdin=json.dumps(project))
     await kubectl("annotate", "project", "shop", "openshift.io/display-name=The shop")
-    await kubectl("label", "project", "shop", "tier=front")
+    refused = await kubectl.run("label", "project", "shop", "tier=front")
+    assert (
+        'metadata.labels[tier]: Invalid value: "front": field is immutable, try updating the namespace' in refused.err
+    )
+    await kubectl("label", "namespace", "shop", "tier=front")
     lines = (await kubectl("get", "projects", "-l", "tier=front")).splitlines()
     assert [line.split() for line in lines] == [
         ["NAME", "DISPLAY", "NAME", "STATUS"],

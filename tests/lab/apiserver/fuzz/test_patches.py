@@ -12,7 +12,7 @@ from tests.lab.apiserver.fuzz.asking import EXAMPLES, SEED, Api, Operation, boun
 from tests.lab.apiserver.fuzz.objects import prepare
 from tests.lab.apiserver.fuzz.steer import steered
 
-from isthmus.lab.apiserver.rest.operations import APPLY, JSON_PATCH, MERGE, STRATEGIC
+from isthmus.lab.apiserver.rest.writing import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def pointers(value: Json, above: str = "") -> list[str]:
 @st.composite
 def patches(draw: st.DrawFn, body: Json, stored: Json) -> tuple[str, Json]:
     """A patch that has to do with a body, or with what is stored: its media type, and what it says."""
-    kind = draw(st.sampled_from((MERGE, STRATEGIC, APPLY, JSON_PATCH)))
+    kind = draw(st.sampled_from((MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH, JSON_PATCH)))
     if kind != JSON_PATCH:
         return kind, draw(st.sampled_from((body, nulled(body, draw))))
     places = [f"{one}{more}" for one in pointers(stored) for more in ("", "/-", "/0", "/x")]

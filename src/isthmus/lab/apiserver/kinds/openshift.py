@@ -6,9 +6,10 @@ Source: OpenShift API reference, project.openshift.io/v1, user.openshift.io/v1, 
 
 from __future__ import annotations
 
+from isthmus.lab.apiserver.errors import FieldError, invalid_value
 from isthmus.lab.apiserver.kinds.columns import NAME, PLAIN, at, path
 from isthmus.lab.apiserver.kinds.resource import Column, Resource, View
-from isthmus.lab.apiserver.objects import Object
+from isthmus.lab.apiserver.objects import Object, metadata
 
 PROJECT_GROUP, USER_GROUP, REVIEW_GROUP = "project.openshift.io", "user.openshift.io", "authorization.openshift.io"
 DESCRIPTION, DISPLAY_NAME, REQUESTER = (f"openshift.io/{name}" for name in ("description", "display-name", "requester"))
@@ -23,6 +24,28 @@ def to_project(obj: Object) -> Object:
 def to_namespace(obj: Object) -> Object:
     """A Project as it is stored."""
     return {**obj, "apiVersion": "v1", "kind": "Namespace"}
+
+
+def _texts(obj: Object, kind: str) -> dict[str, str]:
+    """Labels or annotations; none where there is something else, which is refused later."""
+    found = metadata(obj).get(kind)
+    return found if isinstance(found, dict) else {}
+
+
+def change_errors(new: Object, old: Object) -> list[FieldError]:
+    """Only its name for people and its description are changed through a Project: labels decide on rights elsewhere."""
+    why = "field is immutable, try updating the namespace"
+    return [
+        invalid_value(f"metadata.{kind}[{name}]", after.get(name, ""), why)
+        for kind in ("labels", "annotations")
+        for before, after in [(_texts(old, kind), _texts(new, kind))]
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name) and name not in (DISPLAY_NAME, DESCRIPTION)
+    ] + [
+        invalid_value(f"metadata.{name}", metadata(new).get(name), why)
+        for name in ("finalizers", "ownerReferences")
+        if metadata(old).get(name) != metadata(new).get(name)
+    ]
 
 
 PROJECT = Resource(
@@ -40,7 +63,7 @@ PROJECT = Resource(
     ),
     selectable=("status.phase",),
     name_rule="label",
-    view=View(of="namespaces", show=to_project, store=to_namespace),
+    view=View(of="namespaces", show=to_project, store=to_namespace, check=change_errors),
 )
 
 

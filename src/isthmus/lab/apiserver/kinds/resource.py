@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from isthmus.lab.apiserver.errors import FieldError
 from isthmus.lab.apiserver.objects import Object
 
 Cell = Callable[[Mapping[str, Any], datetime], Any]
@@ -64,13 +65,15 @@ class View:
     """What makes a kind another form of objects that are stored as another kind's.
 
     ``of`` is that kind's ``plural.group``; ``show`` and ``store`` turn a stored object into this kind's form and back;
-    ``paths`` are the dotted paths that selectors name otherwise here than in what is stored.
+    ``paths`` are the dotted paths that selectors name otherwise here than in what is stored. ``check`` says what of a
+    change (the new object, the old one) is not for this kind to make, if not all is (None).
     """
 
     of: str
     show: Callable[[Object], Object]
     store: Callable[[Object], Object]
     paths: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Object, Object], list[FieldError]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

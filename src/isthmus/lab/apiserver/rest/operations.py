@@ -11,10 +11,9 @@ from typing import Any
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.kinds.builtin import SUBRESOURCE_VERBS, spoken_kind
 from isthmus.lab.apiserver.kinds.openshift import ACCESS_REVIEW, PROJECT_REQUEST
+from isthmus.lab.apiserver.rest.writing import JSON_PATCH, MERGE_PATCH, accepted_patches
 
 JSON, YAML, TEXT = "application/json", "application/yaml", "text/plain"
-MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
-JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 OBJECT_META, LIST_META, STATUS, DELETE_OPTIONS, PATCH = (
     f"io.k8s.apimachinery.pkg.apis.meta.v1.{name}"
     for name in ("ObjectMeta", "ListMeta", "Status", "DeleteOptions", "Patch")
@@ -172,8 +171,8 @@ def _object(resource: Resource, subresource: str = "") -> PathItems:
 
 def _patches(resource: Resource, subresource: str) -> tuple[str, ...]:
     if subresource == "scale":
-        return (JSON_PATCH, MERGE)
-    return (JSON_PATCH, MERGE, APPLY) if resource.custom else (JSON_PATCH, MERGE, STRATEGIC, APPLY)
+        return (JSON_PATCH, MERGE_PATCH)
+    return accepted_patches(resource)
 
 
 def _subresource(resource: Resource, name: str) -> PathItems:

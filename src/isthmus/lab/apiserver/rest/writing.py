@@ -13,11 +13,13 @@ from isthmus.lab.apiserver.changes.changes import Change
 from isthmus.lab.apiserver.errors import (
     StatusError,
     bad_request,
+    forbidden,
     invalid,
     invalid_value,
     required,
     unsupported_media_type,
 )
+from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, encode_json, metadata
 from isthmus.lab.apiserver.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
@@ -42,6 +44,14 @@ _PATCHES: dict[str, Callable[[Any, Any], Any]] = {
 }
 _FOR_CUSTOM = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 _FOR_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+_FOR_CHECKED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+
+
+def accepted_patches(resource: Resource) -> tuple[str, ...]:
+    """The media types of the patches that a kind takes. Not to be applied is what not all of may be changed."""
+    if resource.custom:
+        return _FOR_CUSTOM
+    return _FOR_CHECKED if resource.view and resource.view.check else _FOR_BUILT_IN
 
 
 def check_kind(obj: Object, resource: Resource) -> None:
@@ -90,7 +100,7 @@ async def update(services: Services, call: Call) -> Response:
 async def patch(services: Services, call: Call) -> Response:
     """PATCH by any of the patch types."""
     kind = media_type(call.content_type)
-    accepted = _FOR_CUSTOM if call.target.resource.custom else _FOR_BUILT_IN
+    accepted = accepted_patches(call.target.resource)
     if kind not in accepted:
         raise unsupported_media_type(accepted)
     if kind == APPLY_PATCH:
@@ -124,9 +134,26 @@ async def apply(services: Services, call: Call) -> Response:
     if metadata(applied).get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     target = home(services, call.target)
+    _check_may_create(services, call, target)
     wanted = stored_form(call.target.resource, applied)
     outcome = await services.changes.apply(target.resource, key_of(target), wanted, options=options_of(call))
     return answer(services, call, outcome)
+
+
+def _check_may_create(services: Services, call: Call, target: Target) -> None:
+    """Who makes an object by applying it needs the right to create it, too. Raises StatusError (403)."""
+    if call.target.subresource or services.store.state.get(key_of(target)) is not None:
+        return
+    resource = call.target.resource
+    creating = Attributes(
+        verb="create",
+        group=resource.group,
+        resource=resource.plural,
+        namespace=call.target.namespace,
+        name=call.target.name,
+    )
+    if not services.authorizer.allowed(call.user, creating):
+        raise forbidden(resource.group_resource, call.target.name, refusal(call.user, creating))
 
 
 def options_of(call: Call) -> WriteOptions:
@@ -139,7 +166,11 @@ async def _change(services: Services, call: Call, change: Change) -> Response:
     target, resource = home(services, call.target), call.target.resource
 
     def stored_change(current: Object) -> Object:
-        return stored_form(resource, change(shown_form(resource, current)))
+        before = encode_json(current) if resource.view else b""
+        changed = change(shown_form(resource, current))
+        if resource.view and resource.view.check and (errors := resource.view.check(changed, decode_object(before))):
+            raise invalid(resource.group_kind, call.target.name, errors)
+        return stored_form(resource, changed)
 
     outcome = await services.changes.update(target.resource, key_of(target), stored_change, options=options_of(call))
     return answer(services, call, outcome)
