@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-COMPONENTS: Final = ("ca", "discovery", "gateway", "kube", "operator", "pilot", "probe", "reports", "xds")
+COMPONENTS: Final = ("ca", "cli", "discovery", "gateway", "kube", "operator", "pilot", "probe", "reports", "xds")
 """The rooms that write logs."""
 DEFAULT: Final = "default"
 """The name that stands for all components that are not named."""
