@@ -150,9 +150,11 @@ class Red:
         return output
 
     async def status(self, kind: str = "servicemeshpeer") -> dict[str, Any]:
-        """The status of green's resource of that kind."""
+        """The status of green's resource of that kind; of a peer of which nothing is told yet, nobody is active."""
         found: dict[str, Any] = json.loads(await self.kubectl("get", kind, "green-mesh", "-o", "json"))
         status: dict[str, Any] = found.get("status", {})
+        if kind == "servicemeshpeer":
+            status.setdefault("discoveryStatus", {"active": [], "inactive": []})
         return status
 
     async def services(self, namespace: str = NAMESPACE) -> list[Service]:
