@@ -259,6 +259,8 @@ def test_one_mesh_goes_and_the_other_stays(meshes: Meshes) -> None:
         assert red.imports()
     finally:
         green.apply("smcp.yaml")
+        # What red was answered, and what green's peer says, may be of before.
+        green.kubectl("wait", "--for=condition=Ready", f"smcp/{green.mesh}", "--timeout=60s")
         eventually(lambda: red.answer()[0] == 200 and green.is_active(), within_s=60, what="green is back")
 
 
