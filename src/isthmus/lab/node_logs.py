@@ -6,19 +6,20 @@ verifying the node's, which is self-signed (Kubernetes documentation, "Control P
 
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 
 import httpx2
-from lightkube import ApiError, AsyncClient
+from lightkube import AsyncClient
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap, Node, Pod
 
 from isthmus.lab.apiserver import Started
-from isthmus.lab.client import Informers, ObjectKey, conflict
+from isthmus.lab.client import Informers, ObjectKey
 from isthmus.lab.clusters import write_private
 from isthmus.lab.node.log_server import CLIENT_CA, PUBLISHED
 from isthmus.lab.node.logs import LogStore
+from isthmus.lab.pod_logs import LogRequest
 
 CONNECT_S = 5.0
 
@@ -35,38 +36,13 @@ class NodeLogs:
         """Ask other nodes too; the informers must have those of Pod and Node."""
         self._informers, self._http = informers, http
 
-    async def open(  # noqa: PLR0913 - the options of PodLogOptions, one by one
-        self,
-        *,
-        namespace: str,
-        pod: str,
-        uid: str,
-        container: str,
-        follow: bool,
-        tail_lines: int | None,
-        since: datetime | None,
-        timestamps: bool,
-        previous: bool,
-    ) -> AsyncIterator[bytes]:
+    async def open(self, wanted: LogRequest) -> AsyncIterator[bytes]:
         """The lines of a container. Raises LookupError if there is no such log, or its node does not give it."""
-        server = self._elsewhere(ObjectKey(namespace, pod))
+        server = self._elsewhere(ObjectKey(wanted.namespace, wanted.pod))
         if server is None or self._http is None:
-            return await self._own.open(
-                namespace=namespace,
-                pod=pod,
-                uid=uid,
-                container=container,
-                follow=follow,
-                tail_lines=tail_lines,
-                since=since,
-                timestamps=timestamps,
-                previous=previous,
-            )
-        flags = {"follow": follow, "timestamps": timestamps, "previous": previous}
-        query = {name: "true" for name, set_ in flags.items() if set_}
-        query |= {} if tail_lines is None else {"tailLines": str(tail_lines)}
-        query |= {} if since is None else {"sinceTime": since.astimezone(UTC).isoformat()}
-        return await _fetch(self._http, f"{server}/containerLogs/{namespace}/{pod}/{container}", query)
+            return await self._own.open(wanted)
+        url = f"{server}/containerLogs/{wanted.namespace}/{wanted.pod}/{wanted.container}"
+        return await _fetch(self._http, url, _query(wanted))
 
     def _elsewhere(self, key: ObjectKey) -> str | None:
         """The server of the node that runs the pod; None if it has none, as the lab's own node."""
@@ -83,6 +59,13 @@ def server_of(node: Node) -> str | None:
     endpoint = status.daemonEndpoints.kubeletEndpoint if status and status.daemonEndpoints else None
     addresses = [one.address for one in (status.addresses if status else None) or [] if one.type == "InternalIP"]
     return f"https://{addresses[0]}:{endpoint.Port}" if addresses and endpoint and endpoint.Port else None
+
+
+def _query(wanted: LogRequest) -> dict[str, str]:
+    flags = {"follow": wanted.follow, "timestamps": wanted.timestamps, "previous": wanted.previous}
+    query = {name: "true" for name, is_set in flags.items() if is_set}
+    query |= {} if wanted.tail_lines is None else {"tailLines": str(wanted.tail_lines)}
+    return query | ({} if wanted.since is None else {"sinceTime": wanted.since.astimezone(UTC).isoformat()})
 
 
 async def _fetch(http: httpx2.AsyncClient, url: str, query: dict[str, str]) -> AsyncIterator[bytes]:
@@ -108,11 +91,7 @@ async def _lines(answer: httpx2.Response) -> AsyncIterator[bytes]:
 async def publish_client_authority(client: AsyncClient, pem: bytes) -> None:
     """Tell nodes who signs the certificates of clients, as a real API server does."""
     metadata = ObjectMeta(name=PUBLISHED.name, namespace=PUBLISHED.namespace)
-    try:
-        await client.create(ConfigMap(metadata=metadata, data={CLIENT_CA: pem.decode()}))
-    except ApiError as error:
-        if not conflict(error):
-            raise
+    await client.apply(ConfigMap(metadata=metadata, data={CLIENT_CA: pem.decode()}), force=True)
 
 
 def node_client(api: Started, file: Path) -> httpx2.AsyncClient:

@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx2
 
-from isthmus.lab.apiserver import ApiServer, PodLogs, Settings, Started
+from isthmus.lab.apiserver import ApiServer, Settings, Started
+from isthmus.lab.pod_logs import PodLogs
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 

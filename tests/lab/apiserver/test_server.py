@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.lab.apiserver.clients import Kubectl, http_client, kubectl_for, runni
 
 from isthmus.lab.apiserver import ApiServer, Settings, Started
 from isthmus.lab.apiserver.errors import DatabaseUnusableError, SecretUnusableError
+from isthmus.lab.pod_logs import LogRequest
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -336,13 +338,13 @@ class Lines:
 
     def __init__(self) -> None:
         self.closed = asyncio.Event()
-        self.asked: dict[str, object] = {}
+        self.asked: list[LogRequest] = []
 
-    async def open(self, **asked: object) -> AsyncIterator[bytes]:
-        self.asked = asked
-        if asked["previous"]:
+    async def open(self, wanted: LogRequest) -> AsyncIterator[bytes]:
+        self.asked.append(wanted)
+        if wanted.previous:
             raise LookupError("previous terminated container main in pod one not found")
-        return self._lines(follow=bool(asked["follow"]))
+        return self._lines(follow=wanted.follow)
 
     async def _lines(self, *, follow: bool) -> AsyncIterator[bytes]:
         try:
@@ -371,19 +373,11 @@ async def test_logs_are_those_of_the_port(tmp_path: Path) -> None:
         url = "/api/v1/namespaces/default/pods/one/log"
         answer = await http.get(url, params={"tailLines": "5", "sinceSeconds": "60", "limitBytes": "9"})
         assert (answer.text, answer.headers["content-type"]) == ("first\nsec", "text/plain")
-        since = logs.asked.pop("since")
-        assert isinstance(since, datetime)
-        assert abs(before - timedelta(seconds=60) - since) < timedelta(seconds=5)
-        assert logs.asked == {
-            "namespace": "default",
-            "pod": "one",
-            "uid": uid,
-            "container": "main",
-            "follow": False,
-            "tail_lines": 5,
-            "timestamps": False,
-            "previous": False,
-        }
+        (asked,) = logs.asked
+        assert asked.since is not None
+        assert before <= asked.since + timedelta(seconds=60) <= datetime.now(UTC)
+        wanted = LogRequest(namespace="default", pod="one", uid=uid, container="main", tail_lines=5)
+        assert replace(asked, since=None) == wanted
         refused = await http.get(url, params={"previous": "true"})
         assert (refused.status_code, refused.json()["message"][:8]) == (400, "previous")
         unknown = await http.get(url, params={"container": "other"})

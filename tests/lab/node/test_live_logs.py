@@ -63,15 +63,20 @@ def test_since(pods: Pods) -> None:
 def test_previous(pods: Pods) -> None:
     """The run before this one; while a container waits for its next, that is the last one."""
     pods.run("twice", shell("echo run $$$$; trap 'exit 1' TERM; while true; do sleep 0.02; done"))
-    eventually(lambda: pods.kubectl("logs", "twice"))
+
+    def said(name: str) -> str:
+        """Its log, empty while it has none."""
+        return pods.cluster.try_kubectl("-n", pods.namespace, "logs", name).stdout
+
+    eventually(lambda: said("twice"))
     nothing = pods.cluster.try_kubectl("-n", pods.namespace, "logs", "twice", "--previous")
     assert 'previous terminated container "c" in pod' in nothing.stderr
     first = pods.kubectl("logs", "twice")
     os.kill(int(first.split()[1]), signal.SIGTERM)
-    eventually(lambda: pods.status("twice")["restartCount"] == 1 and pods.kubectl("logs", "twice") not in ("", first))
+    eventually(lambda: pods.status("twice")["restartCount"] == 1 and said("twice") not in ("", first))
     assert pods.kubectl("logs", "twice", "--previous") == first
     pods.run("crashes", shell("echo run; until [ -e /w/go ]; do sleep 0.02; done; exit 1", volumeMounts=[SCRATCH]))
-    eventually(lambda: pods.kubectl("logs", "crashes") == "run\n")
+    eventually(lambda: said("crashes") == "run\n")
     (pods.folder("crashes") / "go").touch()
     pods.shows("crashes", "CrashLoopBackOff")
     assert pods.kubectl("logs", "crashes", "--previous") == "run\n"

@@ -1,6 +1,7 @@
 """Logs of containers: what is written, and what is read back."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from isthmus.lab.node import log_files
 from isthmus.lab.node.log_files import ContainerLog, LogReader, RunFiles, first_place, place_of_last
 from isthmus.lab.node.log_lines import LONGEST_LINE_BYTES, Shown, frame
 from isthmus.lab.node.logs import LogStore
+from isthmus.lab.pod_logs import LogRequest
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+REQUEST = LogRequest(namespace="shop", pod="web", uid="uid", container="c")
 STAMP = "2026-01-01T12:00:00.123456000Z"
 
 
@@ -25,33 +28,14 @@ async def read(
     stamps: bool = False,
     previous: bool = False,
 ) -> str:
-    pieces = await store.open(
-        namespace="shop",
-        pod="web",
-        uid="uid",
-        container="c",
-        follow=False,
-        tail_lines=tail,
-        since=since,
-        timestamps=stamps,
-        previous=previous,
-    )
+    wanted = replace(REQUEST, tail_lines=tail, since=since, timestamps=stamps, previous=previous)
+    pieces = await store.open(wanted)
     return b"".join([piece async for piece in pieces]).decode()
 
 
 async def following(store: LogStore) -> AsyncIterator[bytes]:
     """The log from its last line on."""
-    return await store.open(
-        namespace="shop",
-        pod="web",
-        uid="uid",
-        container="c",
-        follow=True,
-        tail_lines=1,
-        since=None,
-        timestamps=False,
-        previous=False,
-    )
+    return await store.open(replace(REQUEST, follow=True, tail_lines=1))
 
 
 @pytest.fixture

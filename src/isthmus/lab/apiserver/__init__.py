@@ -4,11 +4,10 @@ Rooms: ``storage`` (revisions and watchers), ``kinds`` (what is served), ``schem
 ``identity`` (who asks, RBAC), ``admission`` (single kinds' rules), ``changes`` (how objects come, change and go),
 ``rest`` (HTTP). Must not: know controllers, nodes or meshes; all of them are ordinary clients.
 
-The composition of the lab makes an ``ApiServer`` and gives it ``PodLogs``.
+The composition of the lab makes an ``ApiServer`` and gives it ``PodLogs`` (``lab.pod_logs``).
 """
 
 from isthmus.lab.apiserver.kubeconfig import Kubeconfig
-from isthmus.lab.apiserver.rest.services import PodLogs
 from isthmus.lab.apiserver.server import ApiServer, Settings, Started
 
-__all__ = ["ApiServer", "Kubeconfig", "PodLogs", "Settings", "Started"]
+__all__ = ["ApiServer", "Kubeconfig", "Settings", "Started"]

@@ -31,10 +31,12 @@ from isthmus.lab.apiserver.kinds.builtin import RESOURCES
 from isthmus.lab.apiserver.kinds.custom import RESOURCE as DEFINITIONS
 from isthmus.lab.apiserver.kubeconfig import Kubeconfig
 from isthmus.lab.apiserver.rest.app import App
-from isthmus.lab.apiserver.rest.services import PodLogs, Services
+from isthmus.lab.apiserver.rest.services import Services
 from isthmus.lab.apiserver.schema import builtin_schema
 from isthmus.lab.apiserver.storage import Event, Store, Window
 from isthmus.lab.apiserver.storage.store import open_store
+from isthmus.lab.http_server import HttpServer
+from isthmus.lab.pod_logs import PodLogs
 
 STOP_WITHIN_S = 1
 
@@ -92,14 +94,6 @@ class _Identity:
     password: str
     tokens: TokenKey
     tls: ssl.SSLContext
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn's server without its hold on the process's signals, which are the composition's."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class ApiServer:
@@ -255,7 +249,7 @@ def _tls(authority: Authority, serving: Credential, directory: Path) -> ssl.SSLC
     return context
 
 
-def _http_server(services: Services, identity: _Identity, *, within_s: float) -> _HttpServer:
+def _http_server(services: Services, identity: _Identity, *, within_s: float) -> HttpServer:
     class Protocol(HttpProtocol):
         head_within_s = within_s
 
@@ -271,4 +265,4 @@ def _http_server(services: Services, identity: _Identity, *, within_s: float) ->
         timeout_graceful_shutdown=STOP_WITHIN_S,
         ssl_context_factory=lambda *_: identity.tls,
     )
-    return _HttpServer(config)
+    return HttpServer(config)

@@ -1,10 +1,9 @@
-"""Certificates between an API server and a node: whose a client's is, and one for the node itself."""
+"""The certificate by which a node serves its logs."""
 
 import ipaddress
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,21 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 LIFE, BACKDATE = timedelta(days=365), timedelta(minutes=5)
-
-
-class Peer(NamedTuple):
-    """The user that a client certificate names (Kubernetes documentation, "X509 client certificates")."""
-
-    user: str
-    groups: list[str]
-
-
-def peer_of(der: bytes) -> Peer:
-    """Whose certificate it is; the empty user, who has no rights, if it names nobody."""
-    subject = x509.load_der_x509_certificate(der).subject
-    names = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    groups = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
-    return Peer(names[0] if names else "", groups)
 
 
 def write_self_signed(file: Path, *, name: str, address: str, now: datetime) -> None:

@@ -9,8 +9,7 @@ beyond the handshake. The node's own certificate is self-signed, as a kubelet's 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,14 +29,17 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from isthmus.lab.client import Informers, ObjectKey, metadata_of
-from isthmus.lab.node.certificate import Peer, peer_of, write_self_signed
+from isthmus.lab.http_server import HttpServer, Peer, peer_of
+from isthmus.lab.node.certificate import write_self_signed
 from isthmus.lab.node.logs import LogStore
+from isthmus.lab.pod_logs import LogRequest, limited
 
 log = structlog.get_logger()
 
 PORT = 10250
 PUBLISHED, CLIENT_CA = ObjectKey("kube-system", "extension-apiserver-authentication"), "client-ca-file"
 PEER = "isthmus.peer"
+AUTHENTICATED = "system:authenticated"
 STOP_WITHIN_S = 1
 CONNECTIONS = 256
 
@@ -73,7 +75,7 @@ class LogServer:
         if not authority:
             log.info("logs are not served", node=self._settings.node, reason=f"there is no {PUBLISHED}")
             return
-        server = _Server(self._config(authority))
+        server = HttpServer(self._config(authority))
         with socket.create_server((self._settings.address, PORT)) as listener:
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(server.serve(sockets=[listener]), name="serve logs")
@@ -122,18 +124,21 @@ class LogServer:
         options, limit = _options(request.query_params)
         try:
             lines = await self._logs.open(
-                namespace=key.namespace, pod=key.name, uid=uid, container=container, **options
+                LogRequest(namespace=key.namespace, pod=key.name, uid=uid, container=container, **options)
             )
         except LookupError as error:
             raise HTTPException(404, str(error.args[0])) from error
-        return StreamingResponse(_limited(lines, limit), media_type="text/plain")
+        return StreamingResponse(limited(lines, limit), media_type="text/plain")
 
-    async def _require_right(self, peer: Peer) -> None:
+    async def _require_right(self, peer: Peer | None) -> None:
         """Raises HTTPException (403) unless the API server says that the client may use this node's proxy."""
+        if peer is None:
+            raise HTTPException(403, "the certificate of the client names nobody")
         attributes = ResourceAttributes(
             verb="get", resource="nodes", subresource="proxy", name=self._settings.node, version="v1"
         )
-        spec = SubjectAccessReviewSpec(user=peer.user, groups=peer.groups, resourceAttributes=attributes)
+        groups = [*peer.groups, AUTHENTICATED]
+        spec = SubjectAccessReviewSpec(user=peer.user, groups=groups, resourceAttributes=attributes)
         answer = await self._client.create(SubjectAccessReview(spec=spec))
         if answer.status is None or not answer.status.allowed:
             raise HTTPException(403, f"{peer.user} may not get nodes/proxy of {self._settings.node}")
@@ -155,22 +160,6 @@ def _options(query: Mapping[str, str]) -> tuple[dict[str, Any], int | None]:
         return options, int(query["limitBytes"]) if "limitBytes" in query else None
     except (ValueError, OverflowError) as error:
         raise HTTPException(400, f"Reading the options of a log: {error}") from error
-
-
-async def _limited(lines: AsyncIterator[bytes], limit: int | None) -> AsyncIterator[bytes]:
-    left = limit
-    async for chunk in lines:
-        yield chunk if left is None else chunk[:left]
-        if left is not None and (left := left - len(chunk)) <= 0:
-            return
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server without its hold on the process's signals, which are the composition's."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class _Protocol(HttpToolsProtocol):

@@ -2,24 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from isthmus.lab.node.log_files import ContainerLog, LogReader, RunFiles, first_place, place_of_last, runs
 from isthmus.lab.node.log_lines import Shown
+from isthmus.lab.pod_logs import LogRequest
 
 KEPT_RUNS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which part of a log is wanted and how."""
-
-    follow: bool = False
-    tail_lines: int | None = None
-    since: datetime | None = None
-    timestamps: bool = False
 
 
 class LogStore:
@@ -51,32 +40,20 @@ class LogStore:
     def _directory(self, uid: str, container: str) -> Path:
         return self._root / uid / "logs" / container
 
-    async def open(  # noqa: PLR0913 - the options of PodLogOptions, one by one
-        self,
-        *,
-        namespace: str,
-        pod: str,
-        uid: str,
-        container: str,
-        follow: bool,
-        tail_lines: int | None,
-        since: datetime | None,
-        timestamps: bool,
-        previous: bool,
-    ) -> AsyncIterator[bytes]:
+    async def open(self, wanted: LogRequest) -> AsyncIterator[bytes]:
         """The lines of the last run of a container, or of the one before it. Raises LookupError if there is none."""
-        found = runs(self._directory(uid, container))
-        back = 2 if previous and (uid, container) not in self._previous else 1
+        key = (wanted.uid, wanted.container)
+        found = runs(self._directory(*key))
+        back = 2 if wanted.previous and key not in self._previous else 1
         if len(found) < back:
-            which = "previous terminated container" if previous else "container"
-            raise LookupError(f'{which} "{container}" in pod "{namespace}/{pod}" not found')
-        wanted = Wanted(follow=follow and not previous, tail_lines=tail_lines, since=since, timestamps=timestamps)
-        log = self._open.get((uid, container))
+            which = "previous terminated container" if wanted.previous else "container"
+            raise LookupError(f'{which} "{wanted.container}" in pod "{wanted.namespace}/{wanted.pod}" not found')
+        log = self._open.get(key)
         writer = log if log is not None and log.files == found[-back] else None
         return read_log(found[-back], wanted, writer=writer)
 
 
-async def read_log(files: RunFiles, wanted: Wanted, *, writer: ContainerLog | None) -> AsyncIterator[bytes]:
+async def read_log(files: RunFiles, wanted: LogRequest, *, writer: ContainerLog | None) -> AsyncIterator[bytes]:
     """A log from its beginning (or its last ``tail_lines``), and then as it grows as long as its writer is open."""
     shown = Shown(timestamps=wanted.timestamps, since=wanted.since)
     try:
@@ -90,7 +67,7 @@ async def read_log(files: RunFiles, wanted: Wanted, *, writer: ContainerLog | No
                 if text := shown.of(data):
                     yield text
                 await asyncio.sleep(0)
-            if finished or not wanted.follow or writer is None:
+            if finished or not wanted.follow or wanted.previous or writer is None:
                 break
             await writer.wait_grown()
     finally:

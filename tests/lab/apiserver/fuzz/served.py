@@ -7,32 +7,19 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from tests.lab.apiserver.clients import running
 
 from isthmus.lab.apiserver import Settings, Started
+from isthmus.lab.pod_logs import LogRequest
 
 
 class OneLine:
     """Logs of pods: a line."""
 
-    async def open(  # the port's own options
-        self,
-        *,
-        namespace: str,
-        pod: str,
-        uid: str,
-        container: str,
-        follow: bool,
-        tail_lines: int | None,
-        since: datetime | None,
-        timestamps: bool,
-        previous: bool,
-    ) -> AsyncIterator[bytes]:
-        asked = f"{namespace} {pod} {uid} {container} {follow} {tail_lines} {since} {timestamps} {previous}"
-        return _lines(asked)
+    async def open(self, wanted: LogRequest) -> AsyncIterator[bytes]:
+        return _lines(str(wanted))
 
 
 async def _lines(*texts: str) -> AsyncIterator[bytes]:

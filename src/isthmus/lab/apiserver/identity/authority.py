@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from isthmus.lab.apiserver.errors import SecretUnusableError
 from isthmus.lab.apiserver.identity.user import AUTHENTICATED, User
+from isthmus.lab.http_server import peer_of
 
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
@@ -177,9 +178,5 @@ def write_private(path: Path, content: bytes) -> None:
 
 def certificate_user(der: bytes) -> User | None:
     """The user of a client certificate that TLS has verified; None when it names nobody."""
-    subject = x509.load_der_x509_certificate(der).subject
-    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if not names:
-        return None
-    groups = tuple(str(one.value) for one in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
-    return User(str(names[0].value), (*groups, AUTHENTICATED))
+    peer = peer_of(der)
+    return User(peer.user, (*peer.groups, AUTHENTICATED)) if peer is not None else None

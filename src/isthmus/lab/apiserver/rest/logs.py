@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from isthmus.lab.apiserver.rest.answers import Stream
 from isthmus.lab.apiserver.rest.options import truth, whole_number
 from isthmus.lab.apiserver.rest.reading import get_stored
 from isthmus.lab.apiserver.rest.services import Call, Services
+from isthmus.lab.pod_logs import LogRequest, limited
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
@@ -27,22 +28,23 @@ async def pod_log(services: Services, call: Call) -> Stream:
         raise StatusError(503, "ServiceUnavailable", "no node of this cluster gives logs")
     if not at(pod, "spec.nodeName"):
         raise bad_request(f"pod {call.target.name} does not have a host assigned")
+    wanted = LogRequest(
+        namespace=call.target.namespace,
+        pod=call.target.name,
+        uid=str(metadata(pod)["uid"]),
+        container=container,
+        follow=truth(call.query, "follow"),
+        tail_lines=whole_number(call.query, "tailLines"),
+        since=_since(call.query, services.clock()),
+        timestamps=truth(call.query, "timestamps"),
+        previous=truth(call.query, "previous"),
+    )
     try:
-        lines = await services.logs.open(
-            namespace=call.target.namespace,
-            pod=call.target.name,
-            uid=str(metadata(pod)["uid"]),
-            container=container,
-            follow=truth(call.query, "follow"),
-            tail_lines=whole_number(call.query, "tailLines"),
-            since=_since(call.query, services.clock()),
-            timestamps=truth(call.query, "timestamps"),
-            previous=truth(call.query, "previous"),
-        )
+        lines = await services.logs.open(wanted)
     except LookupError as error:
         raise bad_request(str(error.args[0]) if error.args else "the container has no log") from error
     limit = whole_number(call.query, "limitBytes")
-    return Stream(_limited(lines, limit), media_type="text/plain", stopping=services.stopping)
+    return Stream(limited(lines, limit), media_type="text/plain", stopping=services.stopping)
 
 
 def chosen_container(pod: Mapping[str, Any], wanted: str) -> str:
@@ -70,21 +72,3 @@ def _since(query: Mapping[str, str], now: datetime) -> datetime | None:
     if text and moment is None:
         raise bad_request(f'sinceTime: Invalid value: "{text[:40]}": expected a time such as 2006-01-02T15:04:05Z')
     return moment
-
-
-async def _limited(lines: AsyncIterator[bytes], limit: int | None) -> AsyncGenerator[bytes]:
-    """The log, cut after ``limit`` bytes; its source is closed in every case."""
-    left = limit
-    try:
-        async for chunk in lines:
-            part = chunk if left is None else chunk[:left]
-            if part:
-                yield part
-            if left is not None:
-                left -= len(part)
-                if left <= 0:
-                    return
-    finally:
-        close = getattr(lines, "aclose", None)
-        if close is not None:
-            await close()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from isthmus.lab.apiserver.changes import Changes
 from isthmus.lab.apiserver.identity.authenticate import Authenticator
@@ -18,28 +17,7 @@ from isthmus.lab.apiserver.kinds import Registry
 from isthmus.lab.apiserver.objects import Object
 from isthmus.lab.apiserver.rest.target import Target
 from isthmus.lab.apiserver.storage import Store
-
-
-class PodLogs(Protocol):
-    """Where the output of pods is to be had: the port that the node fills.
-
-    The iterator is closed (``aclose``, if it has one) when the client goes away or the server stops. ``open`` itself,
-    awaited, raises LookupError, with the reason, when there is no such log.
-    """
-
-    async def open(  # noqa: PLR0913  # one for each option of the log subresource
-        self,
-        *,
-        namespace: str,
-        pod: str,
-        uid: str,
-        container: str,
-        follow: bool,
-        tail_lines: int | None,
-        since: datetime | None,
-        timestamps: bool,
-        previous: bool,
-    ) -> AsyncIterator[bytes]: ...
+from isthmus.lab.pod_logs import PodLogs
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +61,4 @@ def home(services: Services, target: Target) -> Target:
     return Target(resource, target.namespace, target.name, target.subresource)
 
 
-__all__ = ["Call", "Object", "PodLogs", "Services", "home"]
+__all__ = ["Call", "Object", "Services", "home"]
