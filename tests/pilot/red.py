@@ -241,7 +241,7 @@ class Red:
             running = run(told or settings(pod, ip), kubeconfig=self.lab.kubeconfig, levels=levels)
             task = tasks.create_task(running)
             try:
-                await until(lambda: _is_ready(ip))
+                await until(lambda: is_ready(ip))
                 yield
             finally:
                 task.cancel()
@@ -282,7 +282,7 @@ async def _serving(app: ASGIApp, context: ssl.SSLContext) -> AsyncIterator[None]
             task.cancel()
 
 
-async def _is_ready(ip: str) -> bool:
+async def is_ready(ip: str) -> bool:
     try:
         reader, writer = await asyncio.open_connection(ip, MONITORING_PORT)
     except OSError:

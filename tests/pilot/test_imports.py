@@ -3,11 +3,14 @@
 import asyncio
 import itertools
 import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import dns.asyncquery
 import dns.message
 import dns.rcode
+import msgspec
 import pytest
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
@@ -19,18 +22,23 @@ from tests.pilot.red import (
     POD_IP,
     RATINGS,
     Red,
+    is_ready,
     peer,
     red_cluster,
     service,
+    settings,
     without_server_fields,
 )
 from tests.pilot.scraping import value
 from tests.waiting import until
 
-from isthmus.federation.messages import MAX_PORTS, ServicePort, parse_service_list
+from isthmus.federation.messages import MAX_PORTS, Health, ServicePort, parse_service_list
 from isthmus.federation.ports import FIRST_PORT, LAST_PORT
-from isthmus.kube import Delete, carry_out
+from isthmus.kube import Client, Delete, carry_out
 from isthmus.kube.store import metadata_of
+from isthmus.logs import Levels
+from isthmus.pilot.app import ControlPlane
+from isthmus.pilot.objects import import_names
 from isthmus.pilot.settings import DNS_PORT
 
 pytestmark = pytest.mark.slow
@@ -89,6 +97,48 @@ async def test_what_we_have_written_is_not_looked_at_again(tmp_path: Path) -> No
         red.feed.put(service("last"))  # once it is written, the events of those before it have been heard
         await wait_slices(red, 42)
         assert await value("work_queue_attempts_total", queue="imports") == 42
+
+
+class _LateEvents(Client):
+    """Hears of changes some time after they were made, and after the answers to its own writes."""
+
+    def __init__(self, inner: Client) -> None:
+        super().__init__(inner.api, inner._http, server=inner._server, field_manager="istiod")
+
+    @asynccontextmanager
+    async def stream(self, path: str, params: Mapping[str, str], *, doing: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Each piece of a watch, later."""
+        async with super().stream(path, params, doing=doing) as chunks:
+            yield _later(chunks)
+
+
+async def _later(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        await asyncio.sleep(0.1)
+        yield chunk
+
+
+async def test_what_we_have_written_is_known_when_it_is_heard_of_late(tmp_path: Path) -> None:
+    """A new Service, a new slice and a changed one: their events are no work after the answers have come either."""
+    async with red_cluster(tmp_path) as red, red.green_reachable(), asyncio.TaskGroup() as tasks:
+        plane = ControlPlane(_LateEvents(red.client), red.authority, settings(), Levels())
+        running = tasks.create_task(plane.run())
+        await until(lambda: is_ready(POD_IP))
+        await federate(red)
+        await wait_slices(red, 1)
+        red.feed.put(msgspec.structs.replace(RATINGS, health=Health(0, 1)))
+        await until(lambda: _is_unready(red))
+        red.feed.put(service("details"))
+        cluster = plane._cluster
+        heard = (cluster.services, cluster.slices)
+        await until(lambda: [sum(bool(import_names(each)) for each in store.values()) for store in heard] == [2, 2])
+        assert await value("work_queue_attempts_total", queue="imports") == 3
+        running.cancel()
+
+
+async def _is_unready(red: Red) -> bool:
+    endpoints = [each for found in await red.slices() for each in found.endpoints or ()]
+    return [each.conditions is not None and each.conditions.ready for each in endpoints] == [False]
 
 
 async def wait_slices(red: Red, count: int, namespace: str = NAMESPACE) -> None:

@@ -12,6 +12,10 @@ from isthmus.kube import Client, Write, carry_out
 K = TypeVar("K", bound=Hashable)
 
 
+MOST_AWAITED = 8
+"""Writes of a key whose events are yet to come; a list in the place of a watch swallows some, which never do."""
+
+
 class OwnWrites(Generic[K]):
     """The last writes for each key. An event may come before the answer to its write, or after it."""
 
@@ -29,20 +33,21 @@ class OwnWrites(Generic[K]):
         """Write, in order; return whether anything else than these writes was heard of meanwhile. Raises KubeError."""
         if not writes:
             return False
-        written: list[str] = []
+        ours = list(self._written.get(key, ()))
         heard: set[str | None] = set()
-        self._written[key], self._heard[key] = (), heard
+        self._heard[key] = heard
         try:
-            await carry_out(client, writes, applied=written.append)
+            await carry_out(client, writes, applied=ours.append)
         finally:
             del self._heard[key]
-            self._written[key] = tuple(each for each in written if each not in heard)
-        return not heard.issubset(written)
+            self._written[key] = tuple(each for each in ours if each not in heard)[-MOST_AWAITED:]
+        return not heard.issubset(ours)
 
     def is_echo(self, key: K, version: str | None) -> bool:
-        """Whether an event of an object needs no look at the key. version: the object's now, None if it is gone.
+        """Whether an event of an object needs no look at the key; to be asked once for each event.
 
-        While a write for the key is under way, that is yet to be seen: :meth:`carry_out` says so at its end.
+        version: the object's now, None if it is gone. While a write for the key is under way, that is yet to be seen:
+        :meth:`carry_out` says so at its end.
         """
         if key in self._heard:
             self._heard[key].add(version)

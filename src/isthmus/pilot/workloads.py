@@ -342,8 +342,7 @@ class Workloads:
             self._held.pop(name, None)
 
     def _service_changed(self, change: Change[Service]) -> None:
-        self._object_changed(change)
-        self._look_at(self._by_service.get(change.key, ()), change)
+        self._object_changed(change, also=self._by_service.get(change.key, ()))
 
     def _slice_changed(self, change: Change[EndpointSlice]) -> None:
         """An import's slice is another, or an egress gateway's pods are: all imports that lead there follow."""
@@ -357,22 +356,23 @@ class Workloads:
         if change.key.namespace == self._cluster.namespace:
             self._egress_changed(labels.get(SERVICE_NAME, ""))
 
-    def _object_changed(self, change: Change[Service] | Change[EndpointSlice]) -> None:
+    def _object_changed(
+        self, change: Change[Service] | Change[EndpointSlice], *, also: Iterable[ImportName] = ()
+    ) -> None:
+        """Let the imports that an object was made for, and ``also`` these, be compared with what they should be.
+
+        But for what we wrote ourselves, of which each import is told once.
+        """
         if change.new is not None and self._names(change.new) and not self._leadership.is_leading:
             self._adopt_ports(change.new)
-        for each in (change.old, change.new):
-            names = self._names(each) if each is not None else ()
-            self._look_at(names, change)
-            if change.new is None:
-                for name in names:
-                    self._own_writes.forget(name)
-
-    def _look_at(self, names: Iterable[ImportName], change: Change[Service] | Change[EndpointSlice]) -> None:
-        """Let the objects of these imports be compared with what they should be, but for what we wrote ourselves."""
+        made = [name for each in (change.old, change.new) if each is not None for name in self._names(each)]
         version = metadata_of(change.new).resourceVersion if change.new is not None else None
-        for name in names:
+        for name in dict.fromkeys((*made, *also)):
             if not self._own_writes.is_echo(name, version) or name not in self._made:
                 self._queue.add(name)
+        if change.new is None:
+            for name in made:
+                self._own_writes.forget(name)
 
     def _egress_changed(self, service: str) -> None:
         pods = (self._cluster.pod_addresses(service), self._cluster.gateway_addresses(service))
