@@ -6,7 +6,6 @@ What is measured is the product as it runs: real labs, operators, pilots and Env
 import asyncio
 import base64
 import json
-import os
 import signal
 import socket
 import ssl
@@ -19,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bench.http_connection import processor_s, resident_mb
 from lightkube import AsyncClient, KubeConfig
 from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.core_v1 import Pod, Secret
@@ -157,14 +157,12 @@ class Process:
     @property
     def cpu_s(self) -> float:
         """CPU seconds so far, in user and kernel mode."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_s(self.pid)
 
     @property
     def memory_mb(self) -> float:
         """Resident memory, what is shared with others included."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+        return resident_mb(self.pid)
 
 
 def processes(side: Side) -> dict[str, Process]:

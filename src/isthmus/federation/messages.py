@@ -26,7 +26,7 @@ MAX_NAME_LENGTH: Final = 253
 MAX_SPIFFE_ID_LENGTH: Final = 2048
 MAX_CHECKSUM: Final = 2**64 - 1
 FEW: Final = 4
-"""Ports or accounts that are kept once for all services that have the same."""
+"""Ports or accounts that are kept once for all services that have the same: longer lists would fill what keeps them."""
 
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_LENGTH)]
 _SpiffeUri = Annotated[str, msgspec.Meta(max_length=MAX_SPIFFE_ID_LENGTH)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from isthmus.federation.import_table import Import
+from isthmus.federation.messages import FEW
 from isthmus.federation.names import outbound_sni
 from isthmus.federation.plan import ImportedPort
 from isthmus.federation.ports import ImportKey, PortBook
@@ -89,10 +90,10 @@ def service_name(imported: Import) -> str:
 
 def servers_of(imported: Import, trust_domain: TrustDomain) -> tuple[SpiffeId, ...]:
     """Who may answer for the import: the identities that the peer names, as far as they are of its trust domain."""
-    return _servers(imported.service.service_accounts, trust_domain)
+    accounts = imported.service.service_accounts
+    return (_kept_servers if len(accounts) <= FEW else _servers)(accounts, trust_domain)
 
 
-@lru_cache(maxsize=256)
 def _servers(accounts: tuple[str, ...], trust_domain: TrustDomain) -> tuple[SpiffeId, ...]:
     found = set()
     for account in accounts:
@@ -103,3 +104,7 @@ def _servers(accounts: tuple[str, ...], trust_domain: TrustDomain) -> tuple[Spif
         if identity.trust_domain == trust_domain:
             found.add(identity)
     return tuple(sorted(found))
+
+
+_kept_servers = lru_cache(maxsize=256)(_servers)
+"""One object for all imports of a peer, whose accounts are the same; of long lists none is kept."""

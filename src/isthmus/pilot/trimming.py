@@ -1,11 +1,11 @@
 """Ingest: Services and EndpointSlices without what nobody here reads.
 
 A control plane holds all of the cluster, tens of thousands of each kind; what the API server adds to them, and what
-kubectl remembers in an annotation, is more than half of what they take. Words that many of them share are kept once.
+kubectl remembers in an annotation, is half of what they take. Words that many of them share are kept once.
 """
 
 import sys
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar, cast
 
@@ -16,6 +16,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from isthmus.federation.messages import FEW
 from isthmus.pilot.services import EXPORT_TO
 
 _T = TypeVar("_T")
@@ -76,8 +77,8 @@ def _service_ports(ports: Iterable[ServicePort]) -> list[ServicePort]:
     return _once(list[ServicePort], kept)
 
 
-def _endpoint_ports(ports: Iterable[EndpointPort]) -> list[EndpointPort]:
-    return _once(list[EndpointPort], ports)
+def _endpoint_ports(ports: Sequence[EndpointPort]) -> list[EndpointPort]:
+    return _once(list[EndpointPort], list(ports))
 
 
 def _endpoints(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
@@ -88,9 +89,14 @@ def _endpoints(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     return _once(list[Endpoint], kept)
 
 
-def _once(kind: type[_T], value: object) -> _T:
-    """The value, one object for all that have the same: the endpoints of all imports are those of one gateway."""
-    return cast("_T", _decoded(kind, msgspec.json.encode(value)))  # type: ignore[arg-type]  # a type is hashable
+def _once(kind: type[list[_T]], values: list[_T]) -> list[_T]:
+    """The values, one object for all that have the same: the endpoints of all imports are those of one gateway.
+
+    Long lists are nobody else's, and would only fill what keeps them.
+    """
+    if len(values) > FEW:
+        return values
+    return cast("list[_T]", _decoded(kind, msgspec.json.encode(values)))
 
 
 @lru_cache(maxsize=1024)
