@@ -1,6 +1,7 @@
 """The connection, against the lab's API server."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.kube.lab import Lab, connected, lab, lab_process
 from tests.kube.objects import config_map
 from tests.waiting import until
 
+from isthmus.aiohttp_transport import LARGE
 from isthmus.kube import Apply, Delete, ObjectKey, Reflector, Store, carry_out, connect
 from isthmus.kube.errors import AlreadyExists, Denied, NotFound, Refused, Unavailable, translated
 
@@ -42,6 +44,9 @@ async def test_token_is_read_again_when_it_is_refused(tmp_path: Path) -> None:
             with pytest.raises(Denied):
                 await client.read("/api/v1/namespaces", {}, doing="list namespaces")
             token_file.write_text(good)
+            patch = json.dumps({"metadata": {"annotations": {"long": "x" * 2 * LARGE}}}).encode()
+            path = "/api/v1/namespaces/default"
+            assert b"xxx" in await client.merge(path, patch, doing="merge"), "sent whole, the second time too"
             await client.api.get(Namespace, "default")
             assert await client.read("/api/v1/namespaces", {}, doing="list namespaces")
 
