@@ -165,19 +165,6 @@ class TestWatch:
             assert await _read_line(watch) == b""
         await until(lambda: green.told[-1] == ("disconnected", HOST_OF_CALLER))
 
-    async def test_who_is_back_before_the_former_watch_has_ended_is_there(
-        self, serving: Serving, green: GreenLink
-    ) -> None:
-        """A watch that is ended may be cleared away only after the next from the same source: that one counts."""
-        async with call(serving[1], "/v1/watch/green-mesh") as former:
-            green.feed.end_watches()
-            async with call(serving[1], "/v1/watch/green-mesh") as watch:
-                assert await _read_line(former) == b""
-                green.feed.put(service("details"))
-                assert parse_watch_event(await _read_line(watch)).service.name == "details"
-                assert green.feed.sources == (HOST_OF_CALLER,)
-                assert [each for each in green.told if each[0] != "event"][-1] == ("connected", HOST_OF_CALLER)
-
     async def test_a_watcher_that_leaves_is_noticed(self, serving: Serving, green: GreenLink) -> None:
         """Connected and disconnected are told once each, for the first and the last of a source's watches."""
         async with call(serving[1], "/v1/watch/green-mesh"):

@@ -39,6 +39,7 @@ def served(data_dir: Path) -> Iterator[Started]:
     finally:
         ended.set()
         thread.join(timeout=20)
+        assert not thread.is_alive(), "the server does not stop"
 
 
 async def _serve(data_dir: Path, started: Future[Started], ended: threading.Event) -> None:
