@@ -30,7 +30,7 @@ stories: setup ## the whole plan against a model, in 200 stories (STORIES=1000 f
 churn: setup ## a controller of kopf's on a lab whose objects come, change and go, for a minute (CHURN_S=600 for longer)
 	CHURN_S=$(or $(CHURN_S),60) $(BIN)/python -m pytest tests/lab/libraries/test_kopf.py
 
-test-lab-faults: setup ## kill a lab's API server 20 times, each within 10 000 writes (FAULTS=4x300 for fewer); some 90 seconds
+test-lab-faults: setup ## kill a lab's API server 20 times, each within 10 000 writes (FAULTS=4x300 for fewer); one or two minutes
 	LAB_FAULTS=$(or $(FAULTS),20x10000) $(BIN)/python -m pytest -s tests/lab/apiserver/test_faults.py
 
 fuzz-lab: setup ## made-up requests to a lab's API server, every operation (FUZZ=50 of each, FUZZ_SEED=1); some five minutes
