@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.lab.apiserver.clients import Kubectl
 from tests.lab.apiserver.test_kubectl import CRONTAB, DEFINITION, POD
@@ -70,6 +72,39 @@ async def test_what_there_is(shop: Kubectl) -> None:
     assert '"name":"my"' in await shop("get", "--raw", "/apis/stable.example.com/v1/namespaces/default/crontabs/my")
     assert "The times." in await shop("explain", "ct.spec.cronSpec")
     assert "Events:" in await shop("describe", "ct", "my")
+
+
+async def test_what_is_asked_first(shop: Kubectl) -> None:
+    """``version`` and ``cluster-info`` know the server that they ask."""
+    server = (await shop.json("version"))["serverVersion"]
+    assert server["gitVersion"].startswith(f"v{server['major']}.{server['minor']}.")
+    assert "control plane is running at" in await shop("cluster-info")
+
+
+async def test_what_is_of_several(shop: Kubectl) -> None:
+    """``get -A`` has all namespaces, ``--subresource`` the status alone, ``delete -l`` takes what is selected."""
+    await shop("create", "namespace", "other")
+    for namespace, name in (("default", "a"), ("default", "b"), ("other", "a")):
+        await shop("-n", namespace, "create", "configmap", name)
+        await shop("-n", namespace, "label", "configmap", name, "tier=front")
+    everywhere = (await shop("get", "cm", "-A", "-l", "tier=front", "-o", "wide", "--no-headers")).splitlines()
+    assert [row.split()[:2] for row in everywhere] == [["default", "a"], ["default", "b"], ["other", "a"]]
+    assert "Pending" in await shop("get", "pod", "one", "--subresource=status", "-o", "jsonpath={.status.phase}")
+    assert await shop("delete", "cm", "-l", "tier=front", "-o", "name") == "configmap/a\nconfigmap/b\n"
+    assert await shop("get", "cm", "-A", "-l", "tier=front", "-o", "name") == "configmap/a\n"
+
+
+async def test_watching_one(shop: Kubectl) -> None:
+    """``get NAME -w`` prints the object, then its changes and no one else's."""
+    process = await shop.start("get", "cm", "c", "-w", "--no-headers")
+    assert process.stdout is not None
+    async with asyncio.timeout(10):
+        assert (await process.stdout.readline()).split()[:2] == [b"c", b"1"]
+        await shop("create", "configmap", "d")
+        await shop("patch", "cm", "c", "-p", '{"data":{"more":"x"}}')
+        assert (await process.stdout.readline()).split()[:2] == [b"c", b"2"]
+        process.terminate()
+        await process.communicate()
 
 
 async def test_waiting_for_what_is_not_there_yet(kubectl: Kubectl) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import httpx2
@@ -172,6 +173,35 @@ async def test_bad_bodies_get_a_status(http: httpx2.AsyncClient, content: bytes,
     """Whatever a body holds, the answer is a Status."""
     answer = await http.post(CONFIG_MAPS, content=content, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["kind"], answer.json()["code"]) == (code, "Status", code)
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]\n" for before, name in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        pytest.param(LAUGHS, 400, id="aliases of aliases"),
+        pytest.param("metadata: &m {name: a, annotations: {<<: *m}}", 400, id="an alias of itself"),
+        pytest.param("a: " + "[" * 50_000, 400, id="deep"),
+        pytest.param("- " * 50_000, 400, id="deep without brackets"),
+        pytest.param("metadata: {name: a}\ndata: !!python/object/apply:os.system [id]", 400, id="a tag that runs"),
+        pytest.param("metadata: {name: a}\n---\nmetadata: {name: b}", 400, id="two documents"),
+        pytest.param("metadata: {name: a", 400, id="cut off"),
+        pytest.param("metadata: {name: \x01}", 400, id="a character that may not be"),
+        pytest.param("a: [" + "x," * 1_000_000 + "]", 413, id="more than is read at a time"),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_bad_yaml_gets_a_status(http: httpx2.AsyncClient, method: str, content: str, code: int) -> None:
+    """YAML that would grow when read, run something, or is none, is refused in either place that takes YAML."""
+    kind = "application/yaml" if method == "POST" else "application/apply-patch+yaml"
+    url = CONFIG_MAPS if method == "POST" else f"{CONFIG_MAPS}/a?fieldManager=test"
+    answer = await http.request(method, url, content=content.encode(), headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["kind"], answer.json()["code"]) == (code, "Status", code)
+    assert "Traceback" not in answer.text
 
 
 @pytest.mark.parametrize(

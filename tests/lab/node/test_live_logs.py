@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from tests.lab.machine import eventually
-from tests.lab.node.live import SCRATCH, Pods
+from tests.lab.node.live import SCRATCH, Pods, wait_for
 from tests.lab.workloads import shell
 
 from isthmus.lab.node.log_files import FILE_BYTES, KEPT_FILES
@@ -41,6 +41,17 @@ def test_across_rotations(pods: Pods) -> None:
         (pods.folder("talks") / "end").touch()
         assert following.stdout.readline() == "end\n"
         pods.kubectl("delete", "pod", "talks")
+
+
+def test_of_several_pods(pods: Pods) -> None:
+    """``logs -l`` prints the last ten lines of each pod that is selected, and of no other."""
+    for name, tier in (("a", "front"), ("b", "front"), ("c", "back")):
+        pods.run(name, shell(f"seq -f {name}%g 12; exec sleep 1000"))
+        pods.kubectl("label", "pod", name, f"tier={tier}")
+    for name in "abc":
+        wait_for(f"{name}12", lambda: pods.kubectl("logs", name).split())  # noqa: B023  # called in this round
+    last = "".join(f"{name}{line}\n" for name in "ab" for line in range(3, 13))
+    assert pods.kubectl("logs", "-l", "tier=front") == last
 
 
 def test_since(pods: Pods) -> None:

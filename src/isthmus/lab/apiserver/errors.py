@@ -216,8 +216,9 @@ def expired(message: str) -> StatusError:
     return StatusError(410, "Expired", message)
 
 
-def too_large(limit: int) -> StatusError:
-    return StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+def too_large(limit: int, detail: str = "") -> StatusError:
+    message = f"Request entity too large: limit is {limit}{detail and f' {detail}'}"
+    return StatusError(413, "RequestEntityTooLarge", message)
 
 
 def body_too_slow(within_s: float) -> StatusError:
