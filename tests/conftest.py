@@ -1,4 +1,4 @@
-"""What tests of every room share: golden files."""
+"""What tests of every room share: golden files, and settings of Hypothesis."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
+
+# An example may take any time: how long depends on what else the machine does.
+settings.register_profile("any time", deadline=None)
+settings.load_profile("any time")
 
 Golden = Callable[[str, Any], None]
 """``golden(name, value)``: the value must equal that of ``golden/<name>.yaml`` beside the test."""

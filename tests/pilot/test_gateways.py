@@ -500,4 +500,4 @@ class Incremental(RuleBasedStateMachine):
 
 
 TestIncremental = Incremental.TestCase
-TestIncremental.settings = settings(max_examples=100, stateful_step_count=15, deadline=None)
+TestIncremental.settings = settings(max_examples=100, stateful_step_count=15)

@@ -179,7 +179,6 @@ def test_the_whole_plan_is_what_a_model_says() -> None:
             settings=settings(
                 max_examples=STORIES,
                 stateful_step_count=STEPS,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
                 phases=(Phase.generate,),
                 database=None,

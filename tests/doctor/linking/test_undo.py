@@ -27,7 +27,7 @@ def editable(red: MeshState) -> tuple[MeshState, Any]:
 
 
 @given(st.lists(st.sampled_from(["bare", "gateways", "peer"]), min_size=3, max_size=3), st.permutations(NAMES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_unlinking_undoes_linking(starts: list[str], order: list[str]) -> None:
     """Whatever was there before is there after, to the letter, in whatever order the meshes were named."""
     spec: dict[str, Any] = {"bare": {}, "gateways": OTHER_GATEWAY, "peer": {}}

@@ -114,7 +114,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_value_in_the_wrong_place_ends_in_a_traceback(data: st.DataObject) -> None:
     """Anything in any place of any resource is taken or told, and told with a place in the file."""
     files = two_meshes()

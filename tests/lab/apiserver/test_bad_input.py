@@ -118,7 +118,7 @@ POD: Object = {
 }
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(patch=PATCHES)
 def test_any_patch_is_carried_out_or_refused(patch: tuple[str, Any]) -> None:
     """Any JSON value as a patch gives an object or a Status; again the same, and the original is as it was."""

@@ -28,7 +28,6 @@ def bounded(examples: int) -> settings:
     """That many examples, the same in each run, made only once."""
     return settings(
         max_examples=examples,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -186,5 +186,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStore = StoreMachine.TestCase
-TestStore.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+TestStore.settings = settings(max_examples=25, stateful_step_count=40)
 TestStore.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]  # pytest reads it from the class
