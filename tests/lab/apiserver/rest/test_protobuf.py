@@ -71,6 +71,7 @@ METADATA = part(1, "a") + part(3, "") + part(8, b"") + part(11, part(1, "k") + p
                     "holderIdentity": "me",
                     "leaseDurationSeconds": 15,
                     "renewTime": "1970-01-01T00:00:01.000005Z",
+                    "leaseTransitions": 0,
                 }
             },
         ),
@@ -107,6 +108,52 @@ def test_a_kind_is_read(api_version: str, kind: str, raw: bytes, expected: dict[
     obj = decode_envelope(envelope(api_version, kind, raw))
     meta = {"name": "a", "labels": {"k": "v"}}
     assert obj == {"apiVersion": api_version, "kind": kind, "metadata": meta, **expected}
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "spec", "expected"),
+    [
+        ("policy/v1", "PodDisruptionBudget", part(2, b""), {"selector": {}}),
+        (
+            "apps/v1",
+            "Deployment",
+            part(1, 0) + part(2, b"") + part(4, part(1, "")) + part(5, 0) + part(6, 0),
+            {"replicas": 0, "selector": {}, "revisionHistoryLimit": 0},
+        ),
+        (
+            "v1",
+            "Pod",
+            part(3, "Always") + part(3, "") + part(4, 0) + part(11, 0) + part(21, 0) + part(30, 0),
+            {
+                "terminationGracePeriodSeconds": 0,
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+            },
+        ),
+        (
+            "v1",
+            "Service",
+            part(4, "LoadBalancer") + part(20, 0),
+            {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False},
+        ),
+        (
+            "coordination.k8s.io/v1",
+            "Lease",
+            part(1, "") + part(3, b"") + part(4, part(1, 0) + part(2, 0)),
+            {"holderIdentity": "", "renewTime": "1970-01-01T00:00:00.000000Z"},
+        ),
+    ],
+)
+def test_an_empty_pointer_is_set(api_version: str, kind: str, spec: bytes, expected: dict[str, Any]) -> None:
+    """What Go writes only when it is set is kept when it is empty; what it always writes is not set then."""
+    obj = decode_envelope(envelope(api_version, kind, part(1, METADATA) + part(2, spec)))
+    assert obj["spec"] == expected
+
+
+def test_a_deletion_without_grace_is_read() -> None:
+    """A grace of 0 seconds is another wish than none."""
+    obj = decode_envelope(envelope("v1", "DeleteOptions", part(1, 0)))
+    assert obj == {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
 
 
 @pytest.mark.parametrize(

@@ -59,19 +59,27 @@ Reader = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its JSON name, how to read one value, and whether it repeats or is a map's entry."""
+    """One field: its JSON name, how to read one value, and whether it repeats or is a map's entry.
+
+    ``kept``: it is a pointer in Go, which is written only when it is set: what is empty then is meant so. Of the others
+    Go writes those that are unset too, as empty texts, numbers, flags and messages.
+    """
 
     name: str
     read: Reader
     repeated: bool = False
     mapping: bool = False
+    kept: bool = False
 
 
 Message = Mapping[int, Field]
 
 
 def read_message(message: Message) -> Reader:
-    """A reader of one message as a JSON object. Raises UnreadFieldError for a field that the table doesn't know."""
+    """A reader of one message as a JSON object, without what is not set.
+
+    Raises UnreadFieldError for a field that the table doesn't know.
+    """
 
     def read(data: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -101,8 +109,14 @@ def _put(found: dict[str, Any], known: Field, value: int | bytes) -> None:
         found.setdefault(known.name, {})[entry.get("key", "")] = entry.get("value", "")
     elif known.repeated:
         found.setdefault(known.name, []).append(known.read(value))
+    elif _is_set(one := known.read(value), known):
+        found[known.name] = one
     else:
-        found[known.name] = known.read(value)
+        found.pop(known.name, None)  # the last one counts
+
+
+def _is_set(value: Any, known: Field) -> bool:
+    return value is not None and (known.kept or value not in ("", 0, {}))
 
 
 def _bytes(value: Any) -> bytes:
@@ -129,20 +143,28 @@ def _flag(value: Any) -> bool:
     return bool(_number(value))
 
 
+# Of a time that is not set Go writes an empty message; the parts of one that is are there also when they are 0.
+_read_moment = read_message({1: Field("seconds", _number, kept=True), 2: Field("nanos", _number, kept=True)})
+
+
 def _time(value: Any) -> str | None:
-    parts = read_message({1: Field("seconds", _number), 2: Field("nanos", _number)})(value)
+    parts = _read_moment(value)
     if not parts:
         return None
     return datetime.fromtimestamp(parts.get("seconds", 0), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _micro_time(value: Any) -> str | None:
-    parts = read_message({1: Field("seconds", _number), 2: Field("nanos", _number)})(value)
+    parts = _read_moment(value)
     if not parts:
         return None
     fraction = timedelta(microseconds=parts.get("nanos", 0) // 1000)
     moment = datetime.fromtimestamp(parts.get("seconds", 0), UTC) + fraction
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _pointer(name: str, read: Reader) -> Field:
+    return Field(name, read, kept=True)
 
 
 def _texts(name: str) -> Field:
@@ -158,8 +180,8 @@ _OWNER = {
     1: Field("kind", _text),
     3: Field("name", _text),
     4: Field("uid", _text),
-    6: Field("controller", _flag),
-    7: Field("blockOwnerDeletion", _flag),
+    6: _pointer("controller", _flag),
+    7: _pointer("blockOwnerDeletion", _flag),
 }
 _META = {
     1: Field("name", _text),
@@ -189,8 +211,8 @@ _RESOURCE_ATTRIBUTES = {
 }
 _NON_RESOURCE_ATTRIBUTES = {1: Field("path", _text), 2: Field("verb", _text)}
 _ACCESS = {
-    1: Field("resourceAttributes", read_message(_RESOURCE_ATTRIBUTES)),
-    2: Field("nonResourceAttributes", read_message(_NON_RESOURCE_ATTRIBUTES)),
+    1: _pointer("resourceAttributes", read_message(_RESOURCE_ATTRIBUTES)),
+    2: _pointer("nonResourceAttributes", read_message(_NON_RESOURCE_ATTRIBUTES)),
 }
 _RULE = {
     1: _texts("verbs"),
@@ -235,7 +257,7 @@ _SERVICE_PORT = {
     3: Field("port", _number),
     4: Field("targetPort", _int_or_string),
     5: Field("nodePort", _number),
-    6: Field("appProtocol", _text),
+    6: _pointer("appProtocol", _text),
 }
 _SERVICE_SPEC = {
     1: Field("ports", read_message(_SERVICE_PORT), repeated=True),
@@ -247,6 +269,7 @@ _SERVICE_SPEC = {
     8: Field("loadBalancerIP", _text),
     10: Field("externalName", _text),
     18: _texts("clusterIPs"),
+    20: _pointer("allocateLoadBalancerNodePorts", _flag),
 }
 _CONTAINER_PORT = {
     1: Field("name", _text),
@@ -269,23 +292,25 @@ _CONTAINER = {
 _POD_SPEC = {
     2: Field("containers", read_message(_CONTAINER), repeated=True),
     3: Field("restartPolicy", _text),
-    4: Field("terminationGracePeriodSeconds", _number),
+    4: _pointer("terminationGracePeriodSeconds", _number),
     6: Field("dnsPolicy", _text),
     7: _map("nodeSelector"),
     8: Field("serviceAccountName", _text),
     9: Field("serviceAccount", _text),
     10: Field("nodeName", _text),
+    21: _pointer("automountServiceAccountToken", _flag),
+    30: _pointer("enableServiceLinks", _flag),
 }
 _TEMPLATE = {1: _METADATA, 2: Field("spec", read_message(_POD_SPEC))}
 _DEPLOYMENT_SPEC = {
-    1: Field("replicas", _number),
-    2: Field("selector", read_message(_SELECTOR)),
+    1: _pointer("replicas", _number),
+    2: _pointer("selector", read_message(_SELECTOR)),
     3: Field("template", read_message(_TEMPLATE)),
     4: Field("strategy", read_message({1: Field("type", _text)})),
     5: Field("minReadySeconds", _number),
-    6: Field("revisionHistoryLimit", _number),
+    6: _pointer("revisionHistoryLimit", _number),
     7: Field("paused", _flag),
-    9: Field("progressDeadlineSeconds", _number),
+    9: _pointer("progressDeadlineSeconds", _number),
 }
 
 
@@ -299,26 +324,26 @@ MESSAGES: dict[tuple[str, str], Message] = {
         1: _METADATA,
         2: _map("data"),
         3: Field("binaryData", _base64, mapping=True),
-        4: Field("immutable", _flag),
+        4: _pointer("immutable", _flag),
     },
     ("v1", "Secret"): {
         1: _METADATA,
         2: Field("data", _base64, mapping=True),
         3: Field("type", _text),
         4: _map("stringData"),
-        5: Field("immutable", _flag),
+        5: _pointer("immutable", _flag),
     },
     ("v1", "ServiceAccount"): {
         1: _METADATA,
         2: Field("secrets", read_message(_REFERENCE), repeated=True),
         3: Field("imagePullSecrets", read_message(_LOCAL_REFERENCE), repeated=True),
-        4: Field("automountServiceAccountToken", _flag),
+        4: _pointer("automountServiceAccountToken", _flag),
     },
     ("authentication.k8s.io/v1", "TokenRequest"): _with_spec(
         {
             1: _texts("audiences"),
-            4: Field("expirationSeconds", _number),
-            3: Field("boundObjectRef", read_message(_BOUND)),
+            4: _pointer("expirationSeconds", _number),
+            3: _pointer("boundObjectRef", read_message(_BOUND)),
         }
     ),
     ("authentication.k8s.io/v1", "TokenReview"): _with_spec({1: Field("token", _text), 2: _texts("audiences")}),
@@ -340,21 +365,21 @@ MESSAGES: dict[tuple[str, str], Message] = {
     ("apps/v1", "Deployment"): _with_spec(_DEPLOYMENT_SPEC),
     ("policy/v1", "PodDisruptionBudget"): _with_spec(
         {
-            1: Field("minAvailable", _int_or_string),
-            2: Field("selector", read_message(_SELECTOR)),
-            3: Field("maxUnavailable", _int_or_string),
-            4: Field("unhealthyPodEvictionPolicy", _text),
+            1: _pointer("minAvailable", _int_or_string),
+            2: _pointer("selector", read_message(_SELECTOR)),
+            3: _pointer("maxUnavailable", _int_or_string),
+            4: _pointer("unhealthyPodEvictionPolicy", _text),
         }
     ),
     ("coordination.k8s.io/v1", "Lease"): _with_spec(
         {
-            1: Field("holderIdentity", _text),
-            2: Field("leaseDurationSeconds", _number),
-            3: Field("acquireTime", _micro_time),
-            4: Field("renewTime", _micro_time),
-            5: Field("leaseTransitions", _number),
-            6: Field("strategy", _text),
-            7: Field("preferredHolder", _text),
+            1: _pointer("holderIdentity", _text),
+            2: _pointer("leaseDurationSeconds", _number),
+            3: _pointer("acquireTime", _micro_time),
+            4: _pointer("renewTime", _micro_time),
+            5: _pointer("leaseTransitions", _number),
+            6: _pointer("strategy", _text),
+            7: _pointer("preferredHolder", _text),
         }
     ),
     ("v1", "Event"): {
@@ -368,16 +393,16 @@ MESSAGES: dict[tuple[str, str], Message] = {
         8: Field("count", _number),
         9: Field("type", _text),
         10: Field("eventTime", _micro_time),
-        11: Field("series", read_message({1: Field("count", _number), 2: Field("lastObservedTime", _micro_time)})),
+        11: _pointer("series", read_message({1: Field("count", _number), 2: Field("lastObservedTime", _micro_time)})),
         12: Field("action", _text),
-        13: Field("related", read_message(_REFERENCE)),
+        13: _pointer("related", read_message(_REFERENCE)),
         14: Field("reportingComponent", _text),
         15: Field("reportingInstance", _text),
     },
     ("v1", "DeleteOptions"): {
-        1: Field("gracePeriodSeconds", _number),
-        2: Field("preconditions", read_message({1: Field("uid", _text), 2: Field("resourceVersion", _text)})),
-        4: Field("propagationPolicy", _text),
+        1: _pointer("gracePeriodSeconds", _number),
+        2: _pointer("preconditions", read_message({1: _pointer("uid", _text), 2: _pointer("resourceVersion", _text)})),
+        4: _pointer("propagationPolicy", _text),
         5: _texts("dryRun"),
     },
 }
@@ -406,33 +431,4 @@ def decode_envelope(body: bytes) -> dict[str, Any]:
         raise unsupported_media_type(JSON_TYPES) from error
     except (ValueError, OverflowError, OSError) as error:
         raise bad_request(f"couldn't read the body as protobuf: {error}") from error
-    return {**type_meta, **_without_empty(obj)}
-
-
-def _without_empty(obj: dict[str, Any]) -> dict[str, Any]:
-    """Without what Go's encoder writes although it is unset: empty texts, numbers, flags and messages.
-
-    Values of maps are kept: an empty text is a value there. What is meant to be 0 or false is so by default too, but
-    for what Go writes only when it is set (``replicas``).
-    """
-    return {name: _cleaned(name, value) for name, value in obj.items() if _is_set(name, value)}
-
-
-_MAPS = frozenset(
-    ("data", "binaryData", "stringData", "labels", "annotations", "matchLabels", "selector", "nodeSelector")
-)
-_WRITTEN_WHEN_SET = frozenset(
-    ("replicas", "automountServiceAccountToken", "expirationSeconds", "minAvailable", "maxUnavailable")
-)
-
-
-def _is_set(name: str, value: Any) -> bool:
-    return name in _WRITTEN_WHEN_SET or value not in ("", None, 0, {})
-
-
-def _cleaned(name: str, value: Any) -> Any:
-    if isinstance(value, dict) and (name not in _MAPS or "matchLabels" in value):
-        return _without_empty(value)
-    if isinstance(value, list):
-        return [_without_empty(one) if isinstance(one, dict) else one for one in value]
-    return value
+    return {**type_meta, **obj}
