@@ -10,6 +10,7 @@ from isthmus.lab.apiserver.errors import FieldError, invalid_value, required, un
 from isthmus.lab.apiserver.names import dns1035_error, subdomain_error
 from isthmus.lab.apiserver.objects import Object, metadata
 from isthmus.lab.apiserver.schema.expressions import ExpressionError, compiled
+from isthmus.lab.apiserver.schema.form import form_errors
 from isthmus.lab.apiserver.schema.rules import RULES
 from isthmus.lab.apiserver.schema.selections import selection_errors
 
@@ -108,10 +109,16 @@ def _version_errors(spec: Mapping[str, Any]) -> Iterator[FieldError]:
         if not isinstance(schema, dict):
             yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
         else:
-            yield from _schema_errors(schema, f"{path}.schema.openAPIV3Schema", root=True)
+            yield from _schema_errors(schema, f"{path}.schema.openAPIV3Schema")
 
 
-def _schema_errors(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[FieldError]:
+def _schema_errors(schema: Mapping[str, Any], path: str) -> list[FieldError]:
+    """What is wrong with a schema: with its form, else with what it says, else with its rules, which rely on both."""
+    wrong = form_errors(schema, path) or list(_structural_errors(schema, path, root=True))
+    return wrong or list(_rule_errors(schema, path, root=True))
+
+
+def _structural_errors(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[FieldError]:
     """The parts of a structural schema that this server relies on."""
     kind = schema.get("type")
     free = schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("x-kubernetes-int-or-string")
@@ -125,17 +132,13 @@ def _schema_errors(schema: Mapping[str, Any], path: str, *, root: bool = False) 
         yield from _pattern_errors(schema["pattern"], path)
     if kind == "array" and not isinstance(schema.get("items"), Mapping):
         yield required(f"{path}.items", "must be specified")
-    yield from _rule_errors(schema, path, root=root)
-    yield from _below_errors(schema, path)
+    for below, one in _below(schema, path):
+        yield from _structural_errors(one, below)
 
 
-def _rule_errors(schema: Mapping[str, Any], path: str, *, root: bool) -> Iterator[FieldError]:
+def _rule_errors(schema: Mapping[str, Any], path: str, *, root: bool = False) -> Iterator[FieldError]:
     """Rules that can't be compiled, or select what there is not."""
-    rules = schema.get(RULES) or []
-    if not isinstance(rules, list) or not all(isinstance(one, Mapping) for one in rules):
-        yield invalid_value(f"{path}.{RULES}", rules, "must be a list of objects")
-        return
-    for index, rule in enumerate(rules):
+    for index, rule in enumerate(schema.get(RULES) or ()):
         where, optional = f"{path}.{RULES}[{index}]", rule.get("optionalOldSelf") is True
         if not str(rule.get("rule", "")).strip():
             yield required(f"{where}.rule", "rule is not specified")
@@ -143,6 +146,8 @@ def _rule_errors(schema: Mapping[str, Any], path: str, *, root: bool) -> Iterato
         for name in ("rule", "messageExpression"):
             for problem in _expression_problems(str(rule.get(name) or ""), schema, root=root, optional_old=optional):
                 yield invalid_value(f"{where}.{name}", str(rule[name]), f"compilation failed: {problem}")
+    for below, one in _below(schema, path):
+        yield from _rule_errors(one, below)
 
 
 def _expression_problems(expression: str, schema: Mapping[str, Any], *, root: bool, optional_old: bool) -> list[str]:
@@ -155,17 +160,14 @@ def _expression_problems(expression: str, schema: Mapping[str, Any], *, root: bo
         return [str(error)]
 
 
-def _below_errors(schema: Mapping[str, Any], path: str) -> Iterator[FieldError]:
+def _below(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The schemas in a schema, by their paths."""
     for name, one in (schema.get("properties") or {}).items():
-        if root_field(path, name):
-            continue
-        if isinstance(one, Mapping):
-            yield from _schema_errors(one, f"{path}.properties[{name}]")
-        else:
-            yield invalid_value(f"{path}.properties[{name}]", one, "must be an object")
+        if not root_field(path, name):
+            yield f"{path}.properties[{name}]", one
     for name in ("items", "additionalProperties"):
         if isinstance(schema.get(name), Mapping):
-            yield from _schema_errors(schema[name], f"{path}.{name}")
+            yield f"{path}.{name}", schema[name]
 
 
 def root_field(path: str, name: str) -> bool:

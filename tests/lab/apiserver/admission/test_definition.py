@@ -1,0 +1,68 @@
+"""Schemas of definitions that are none: refused field by field, before anything relies on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from isthmus.lab.apiserver.admission.definition import definition_errors
+
+TEXT: dict[str, Any] = {"type": "string"}
+
+
+def wrong_fields(spec: Any) -> list[str]:
+    """Which fields of the schema are complained of, when this is the schema of ``spec``, whose rule selects ``a``."""
+    rules = [{"rule": "self.spec.a == 'x' && self.spec.b[0].a == 'y'"}]
+    root = {"type": "object", "properties": {"spec": spec}, "x-kubernetes-validations": rules}
+    definition = {
+        "metadata": {"name": "things.example.org"},
+        "spec": {
+            "group": "example.org",
+            "scope": "Namespaced",
+            "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
+            "versions": [{"name": "v1", "storage": True, "served": True, "schema": {"openAPIV3Schema": root}}],
+        },
+    }
+    place = "spec.versions[0].schema.openAPIV3Schema.properties"
+    return [error.field.removeprefix(place) for error in definition_errors(definition, None)]
+
+
+def of(**parts: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": TEXT, "b": {"type": "array", "items": of_a()}}, **parts}
+
+
+def of_a() -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": TEXT}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        ("x", [".spec"]),
+        (of(properties=["a"]), [".spec.properties"]),
+        (of(properties={"a": "x", "b": None}), [".spec.properties.a", ".spec.properties.b"]),
+        (of(properties={"a": {"type": ["x"]}}), [".spec.properties.a.type"]),
+        (of(properties={"metadata": {"type": {}}}), [".spec.properties.metadata.type"]),
+        ({"type": "array", "items": [of()]}, [".spec.items"]),
+        (of(additionalProperties="x"), [".spec.additionalProperties"]),
+        (of(**{"x-kubernetes-validations": {"rule": "true"}}), [".spec.x-kubernetes-validations"]),
+        (of(**{"x-kubernetes-validations": ["true"]}), [".spec.x-kubernetes-validations[0]"]),
+        (of(required="a", enum=None, allOf=[{"not": []}]), [".spec.required", ".spec.enum", ".spec.allOf[0].not"]),
+        (of(properties={"a": {"type": "string", "maxLength": "1"}}), [".spec.properties.a.maxLength"]),
+    ],
+    ids=str,
+)
+def test_what_is_no_schema_is_refused(spec: Any, wrong: list[str]) -> None:
+    """Each part of another type than it has to be is told, and rules that select into it are not judged."""
+    assert wrong_fields(spec) == wrong
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"required": None, "not": None, "nullable": None, "allOf": None}, {"additionalProperties": True}, {"default": 1}],
+    ids=str,
+)
+def test_null_is_another_writing_of_what_is_absent(parts: dict[str, Any]) -> None:
+    """A part that is null is as if it were not there; what may be of any type is."""
+    assert wrong_fields(of(**parts)) == []
