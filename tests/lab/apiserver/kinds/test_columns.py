@@ -78,6 +78,26 @@ def test_the_state_of_a_pod(pod: dict[str, Any], cells: list[str]) -> None:
     assert [column.cell(pod, NOW) for column in POD[1:4]] == cells
 
 
+def test_an_odd_status_is_shown_as_far_as_it_goes() -> None:
+    """What a status need not say (the names of containers, the types of conditions) may be missing."""
+    spec = {
+        "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}],
+        "containers": [{"name": "a"}],
+        "readinessGates": [{"conditionType": "x"}],
+    }
+    done = {"state": {"terminated": {"exitCode": 0}}}
+    status = {
+        "phase": "Running",
+        "conditions": [{"status": "True"}],
+        "initContainerStatuses": [done, {"name": "s", "ready": True}],
+        "containerStatuses": [{"ready": True}],
+    }
+    cells = [column.cell({"spec": spec, "status": status}, NOW) for column in POD]
+    assert cells[1:4] + cells[8:] == ["2/2", "Init:1/2", "0", "0/1"]
+    status["initContainerStatuses"] = [{"ready": True}]
+    assert POD[2].cell({"spec": spec, "status": status}, NOW) == "Init:0/2"
+
+
 def test_the_columns_of_a_service() -> None:
     """A LoadBalancer shows its address, or that it waits for one."""
     spec = {"type": "LoadBalancer", "clusterIP": "127.96.0.9", "ports": [{"port": 80, "nodePort": 30000}]}

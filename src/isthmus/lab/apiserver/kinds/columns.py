@@ -113,7 +113,7 @@ def integer(name: str, cell: Cell) -> Column:
 def _ready(obj: View, _: datetime) -> str:
     """Ready containers of all: sidecars count, other init containers do not."""
     sidecars = _sidecars(obj)
-    beside = [one for one in at(obj, "status.initContainerStatuses", ()) if one["name"] in sidecars]
+    beside = [one for one in at(obj, "status.initContainerStatuses", ()) if one.get("name") in sidecars]
     statuses = [*beside, *at(obj, "status.containerStatuses", ())]
     return f"{sum(1 for one in statuses if one.get('ready'))}/{len(at(obj, 'spec.containers', ())) + len(sidecars)}"
 
@@ -121,7 +121,7 @@ def _ready(obj: View, _: datetime) -> str:
 def _restarts(obj: View, now: datetime) -> str:
     """Those of the init containers while these run, then those of the others and of sidecars."""
     sidecars, init = _sidecars(obj), at(obj, "status.initContainerStatuses", ())
-    beside = [one for one in init if one["name"] in sidecars]
+    beside = [one for one in init if one.get("name") in sidecars]
     statuses = init if _init_reason(obj) else [*beside, *at(obj, "status.containerStatuses", ())]
     total = sum(one.get("restartCount", 0) for one in statuses)
     finished = [at(one, "lastState.terminated.finishedAt", "") for one in statuses]
@@ -130,7 +130,7 @@ def _restarts(obj: View, now: datetime) -> str:
 
 
 def _sidecars(obj: View) -> set[str]:
-    return {one["name"] for one in at(obj, "spec.initContainers", ()) if one.get("restartPolicy") == "Always"}
+    return {one.get("name", "") for one in at(obj, "spec.initContainers", ()) if one.get("restartPolicy") == "Always"}
 
 
 def _phase(obj: View, _: datetime) -> str:
@@ -145,9 +145,9 @@ def _phase(obj: View, _: datetime) -> str:
 def _init_reason(obj: View) -> str:
     sidecars = _sidecars(obj)
     for index, one in enumerate(at(obj, "status.initContainerStatuses", ())):
-        if at(one, "state.terminated.exitCode") == 0 or (one["name"] in sidecars and one.get("started")):
+        if at(one, "state.terminated.exitCode") == 0 or (one.get("name") in sidecars and one.get("started")):
             continue
-        if one["name"] in sidecars and _initialized(obj):
+        if one.get("name") in sidecars and _initialized(obj):
             continue
         reason = _state_reason(one)
         if reason and reason != "PodInitializing":
@@ -158,7 +158,7 @@ def _init_reason(obj: View) -> str:
 
 def _initialized(obj: View) -> bool:
     conditions = at(obj, "status.conditions", ())
-    return any(one["type"] == "Initialized" and one.get("status") == "True" for one in conditions)
+    return any(one.get("type") == "Initialized" and one.get("status") == "True" for one in conditions)
 
 
 def _container_reason(obj: View) -> str:
@@ -186,7 +186,7 @@ def _state_reason(status: View) -> str:
 
 def _readiness_gates(obj: View, _: datetime) -> str:
     gates = at(obj, "spec.readinessGates", ())
-    conditions = {one["type"]: one.get("status") for one in at(obj, "status.conditions", ())}
+    conditions = {one.get("type"): one.get("status") for one in at(obj, "status.conditions", ())}
     met = sum(1 for gate in gates if conditions.get(gate.get("conditionType")) == "True")
     return f"{met}/{len(gates)}" if gates else NONE
 
