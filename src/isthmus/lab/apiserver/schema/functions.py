@@ -1,7 +1,8 @@
 """What Kubernetes adds to CEL's own functions: URLs, lists, regular expressions, addresses, quantities. Pure.
 
 What ``url``, ``ip``, ``cidr`` and ``quantity`` give are texts here, which their functions take: a rule that Kubernetes
-takes is evaluated alike. Each function raises ValueError where its rule fails.
+takes is evaluated alike. Whatever a function raises fails the rule that calls it; what is no URL, address or quantity
+is a ValueError.
 Source: Kubernetes documentation, "Common Expression Language in Kubernetes: Kubernetes extensions".
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -30,8 +31,7 @@ def _url(text: str) -> SplitResult:
     if not re.fullmatch(r"(/|[A-Za-z][A-Za-z0-9+.-]*:)[!-~]*", text):
         raise ValueError(f"URL parse error: '{text}' is no absolute URL")
     parts = urlsplit(text)
-    if parts.port is not None and ":" not in parts.netloc:
-        raise ValueError(f"URL parse error: '{text}' has a port without a host")
+    _ = parts.port  # looked at only here: ValueError for one out of range
     return parts
 
 
@@ -53,6 +53,17 @@ def _url_hostname(text: str) -> str:
 
 def _is_sorted(items: Sequence[Any]) -> bool:
     return all(one <= other for one, other in pairwise(items))
+
+
+def _sum(items: Sequence[Any]) -> Any:
+    total = sum(items)
+    if isinstance(total, int) and not _is_int64(total):
+        raise ValueError("integer overflow")
+    return total
+
+
+def _is_int64(number: int | Decimal) -> bool:
+    return -(1 << 63) <= number < 1 << 63
 
 
 def _index(items: Sequence[Any], wanted: Any) -> int:
@@ -87,9 +98,10 @@ def _ip(text: str) -> Address:
 
 
 def _cidr(text: str) -> Network:
-    if "/" not in text:
+    address, _, length = text.rpartition("/")
+    if not re.fullmatch("0|[1-9][0-9]{0,2}", length):
         raise ValueError(f"network address '{text}' has no prefix length")
-    return ipaddress.ip_network(text, strict=False)
+    return ipaddress.ip_network((_ip(address).packed, int(length)), strict=False)
 
 
 def _is_global_unicast(text: str) -> bool:
@@ -108,7 +120,10 @@ def _contains(network: str, inner: str) -> bool:
 
 _UNITS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-_QUANTITY = re.compile(r"([+-]?(?:\d{1,64}\.?\d{0,64}|\.\d{1,64}))(?:[eE]([+-]?\d{1,3})|([KMGTPE]i|[numkMGTPE]?))")
+_NUMBER = r"[+-]?(?:[0-9]{1,4096}\.?[0-9]{0,4096}|\.[0-9]{1,4096})"
+_QUANTITY = re.compile(rf"({_NUMBER})(?:[eE]([+-]?[0-9]{{1,3}})|([KMGTPE]i|[numkMGTPE]?))")
+_EXACT = Context(prec=12_000)
+"""Holds every sum of two quantities: 4096 digits and an exponent of 999 on each side of the point."""
 
 
 def _quantity(text: str) -> Decimal:
@@ -117,17 +132,21 @@ def _quantity(text: str) -> Decimal:
         raise ValueError(f"'{text}' is no quantity")
     number, exponent, unit = parts.groups()
     if unit in _BINARY:
-        return Decimal(number) * Decimal(1024) ** _BINARY[unit]
-    return Decimal(number).scaleb(int(exponent) if exponent is not None else _UNITS[unit])
+        return _EXACT.multiply(Decimal(number), 1024 ** _BINARY[unit])
+    return _EXACT.scaleb(Decimal(number), int(exponent) if exponent is not None else _UNITS[unit])
 
 
 def _amount(value: str | int) -> Decimal:
-    return Decimal(value) if isinstance(value, int) else _quantity(value)
+    if isinstance(value, str):
+        return _quantity(value)
+    if type(value) is not int:  # a truth value is none
+        raise ValueError(f"'{value}' is neither a quantity nor an integer")
+    return Decimal(value)
 
 
 def _whole(text: str) -> int:
     amount = _quantity(text)
-    if amount != amount.to_integral_value() or abs(amount) >= 1 << 63:
+    if amount != amount.to_integral_value() or not _is_int64(amount):
         raise ValueError(f"'{text}' is no integer of 64 bits")
     return int(amount)
 
@@ -137,7 +156,7 @@ def _compared(one: str, other: str) -> int:
 
 
 def _plain(amount: Decimal) -> str:
-    return format(amount.normalize(), "f")
+    return format(_EXACT.normalize(amount), "f")
 
 
 # All of them
@@ -175,7 +194,7 @@ _FUNCTIONS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("getEscapedPath", "T.:T", lambda text: _url(text).path),
     ("getQuery", "T.:D", lambda text: parse_qs(_url(text).query, keep_blank_values=True)),
     ("isSorted", "L.:B", _is_sorted),
-    ("sum", "L.:D", sum),
+    ("sum", "L.:D", _sum),
     ("min", "L.:D", min),
     ("max", "L.:D", max),
     ("indexOf", "L.D:I", _index),
@@ -203,8 +222,8 @@ _FUNCTIONS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("asInteger", "T.:I", _whole),
     ("asApproximateFloat", "T.:F", lambda text: float(_quantity(text))),
     ("sign", "T.:I", lambda text: _compared(text, "0")),
-    ("add", "T.D:T", lambda one, other: _plain(_quantity(one) + _amount(other))),
-    ("sub", "T.D:T", lambda one, other: _plain(_quantity(one) - _amount(other))),
+    ("add", "T.D:T", lambda one, other: _plain(_EXACT.add(_quantity(one), _amount(other)))),
+    ("sub", "T.D:T", lambda one, other: _plain(_EXACT.subtract(_quantity(one), _amount(other)))),
     ("isLessThan", "T.T:B", lambda one, other: _compared(one, other) < 0),
     ("isGreaterThan", "T.T:B", lambda one, other: _compared(one, other) > 0),
     ("compareTo", "T.T:I", _compared),
