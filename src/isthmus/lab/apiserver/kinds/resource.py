@@ -29,6 +29,10 @@ class GroupVersionKind(NamedTuple):
     version: str
     kind: str
 
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -108,7 +112,7 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
+        return self.gvk.api_version
 
     @property
     def group_resource(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.kinds.builtin import SUBRESOURCE_VERBS, spoken_kind
 from isthmus.lab.apiserver.kinds.openshift import ACCESS_REVIEW, PROJECT_REQUEST
-from isthmus.lab.apiserver.rest.writing import JSON_PATCH, MERGE_PATCH, accepted_patches
+from isthmus.lab.apiserver.rest.writing import SCALE_PATCHES, accepted_patches
 
 JSON, YAML, TEXT = "application/json", "application/yaml", "text/plain"
 OBJECT_META, LIST_META, STATUS, DELETE_OPTIONS, PATCH = (
@@ -171,7 +171,7 @@ def _object(resource: Resource, subresource: str = "") -> PathItems:
 
 def _patches(resource: Resource, subresource: str) -> tuple[str, ...]:
     if subresource == "scale":
-        return (JSON_PATCH, MERGE_PATCH)
+        return SCALE_PATCHES
     return accepted_patches(resource)
 
 

@@ -31,7 +31,7 @@ from isthmus.lab.apiserver.rest.body import decode_body, decode_json, media_type
 from isthmus.lab.apiserver.rest.logs import pod_log
 from isthmus.lab.apiserver.rest.reading import get_stored
 from isthmus.lab.apiserver.rest.services import Call, Services
-from isthmus.lab.apiserver.rest.writing import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, check_kind, key_of, options_of
+from isthmus.lab.apiserver.rest.writing import JSON_PATCH, SCALE_PATCHES, check_kind, key_of, options_of
 
 Subresource = Callable[[Services, Call], Awaitable[Response | Stream]]
 
@@ -89,6 +89,7 @@ def _scaling(call: Call, scale: Scale) -> Callable[[Object], Object]:
         wanted = edit(before)
         if not isinstance(wanted, dict):
             raise bad_request("the patched value is no Scale any more")
+        check_kind(wanted, SUBRESOURCE_KINDS["scale"])
         check_types(wanted, SUBRESOURCE_KINDS["scale"])
         revision = at(wanted, "metadata.resourceVersion", "")
         if revision and revision != metadata(current).get("resourceVersion"):
@@ -104,12 +105,11 @@ def _scale_edit(call: Call) -> Callable[[Object], Any]:
         given = decode_body(call.body, call.content_type)
         return lambda _: given
     kind = media_type(call.content_type)
+    if kind not in SCALE_PATCHES:
+        raise unsupported_media_type(SCALE_PATCHES)
     body = decode_json(call.body)
-    if kind == JSON_PATCH:
-        return lambda before: apply_json_patch(before, body)
-    if kind in (MERGE_PATCH, STRATEGIC_PATCH):
-        return lambda before: apply_merge_patch(before, body)
-    raise unsupported_media_type((JSON_PATCH, MERGE_PATCH))
+    apply = apply_json_patch if kind == JSON_PATCH else apply_merge_patch  # a Scale has no lists to merge
+    return lambda before: apply(before, body)
 
 
 def _set(obj: Object, path: str, value: Any) -> None:
@@ -175,6 +175,7 @@ async def token(services: Services, call: Call) -> Response:
     if call.method != "POST":
         raise method_not_allowed()
     request = decode_body(call.body, call.content_type)
+    check_kind(request, SUBRESOURCE_KINDS["token"])
     check_types(request, SUBRESOURCE_KINDS["token"])
     account = get_stored(services.store.state, call.target)
     spec = _token_spec(request)

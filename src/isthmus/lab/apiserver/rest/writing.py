@@ -21,6 +21,7 @@ from isthmus.lab.apiserver.errors import (
 )
 from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
 from isthmus.lab.apiserver.kinds import Resource
+from isthmus.lab.apiserver.kinds.resource import GroupVersionKind
 from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, encode_json, metadata
 from isthmus.lab.apiserver.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from isthmus.lab.apiserver.rest.answers import json_answer
@@ -44,7 +45,7 @@ _PATCHES: dict[str, Callable[[Any, Any], Any]] = {
 }
 _FOR_CUSTOM = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 _FOR_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
-_FOR_CHECKED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+_FOR_CHECKED = SCALE_PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 
 
 def accepted_patches(resource: Resource) -> tuple[str, ...]:
@@ -54,24 +55,24 @@ def accepted_patches(resource: Resource) -> tuple[str, ...]:
     return _FOR_CHECKED if resource.view and resource.view.check else _FOR_BUILT_IN
 
 
-def check_kind(obj: Object, resource: Resource) -> None:
+def check_kind(obj: Object, wanted: Resource | GroupVersionKind) -> None:
     """The object is of the kind that its path serves; an absent kind is filled in. Raises StatusError (400)."""
-    api_version = obj.setdefault("apiVersion", resource.api_version) or resource.api_version
-    kind = obj.setdefault("kind", resource.kind) or resource.kind
-    if api_version != resource.api_version:
+    api_version = obj.setdefault("apiVersion", wanted.api_version) or wanted.api_version
+    kind = obj.setdefault("kind", wanted.kind) or wanted.kind
+    if api_version != wanted.api_version:
         raise bad_request(
             f"the API version in the data ({api_version}) does not match the expected API version"
-            f" ({resource.api_version})"
+            f" ({wanted.api_version})"
         )
-    if kind != resource.kind:
+    if kind != wanted.kind:
         raise bad_request(
-            f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind'
-            f' "{kind}" is registered for version "{resource.api_version}"'
+            f'{kind} in version "{wanted.version}" cannot be handled as a {wanted.kind}: no kind'
+            f' "{kind}" is registered for version "{wanted.api_version}"'
         )
     if obj.get("metadata") is None:
         obj["metadata"] = {}
     if not isinstance(obj["metadata"], dict):
-        raise bad_request(f'{resource.kind} in version "{resource.version}": metadata must be an object')
+        raise bad_request(f'{wanted.kind} in version "{wanted.version}": metadata must be an object')
 
 
 async def create(services: Services, call: Call) -> Response:
