@@ -39,7 +39,7 @@ def builtin_schema(group: str, version: str, kind: str) -> Schema:
     """The schema of a built-in kind; everything is allowed for a kind without a model."""
     group, kind = _SAME_AS.get((group, kind), (group, kind))
     if group.endswith(".openshift.io"):
-        return _openshift(kind)
+        return _openshift(kind) if kind in PROPERTIES else _ANY
     name = (group.removesuffix(".k8s.io").removesuffix(".authorization") or "core").split(".")[0]
     try:
         module = importlib.import_module(f"lightkube.models.{name}_{version}")
