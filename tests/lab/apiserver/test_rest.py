@@ -119,6 +119,21 @@ async def test_warnings_are_of_what_headers_may_hold(gadgets: httpx2.AsyncClient
     assert sum(map(len, warnings)) < 5000
 
 
+async def test_a_deprecated_version_warns_with_every_answer(http: httpx2.AsyncClient) -> None:
+    """The warning comes with what is found and with what is refused, and counts among all warnings."""
+    deprecated = json.loads(json.dumps(DEFINITION))
+    deprecated["spec"]["versions"][1] |= {"deprecated": True, "deprecationWarning": "w" * 300}
+    assert (await http.post(DEFINITIONS, json=deprecated)).status_code == 201
+    path, told = GADGETS.replace("v1", "v1beta1"), [f'299 - "{"w" * 256}"']
+    for answer in (await http.get(path), await http.get(f"{path}/none"), await http.post(path, json=config_map("a"))):
+        assert answer.headers.get_list("warning") == told, answer.text
+    odd = gadget("v1beta1", size=1) | {f"{'y' * 400}{number}": 1 for number in range(40)}
+    answer = await http.post(path, json=odd, params={"fieldValidation": "Warn"})
+    assert answer.status_code == 201
+    assert sum(map(len, answer.headers.get_list("warning"))) <= 4096
+    assert "warning" not in (await http.get(GADGETS)).headers
+
+
 async def test_managed_fields_without_a_time_stay_without(gadgets: httpx2.AsyncClient) -> None:
     """What clients leave out of managedFields, or set to null, is not made up: an empty time could not be read."""
     await gadgets.post(GADGETS, json=gadget(size=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +14,7 @@ from isthmus.lab.apiserver.errors import StatusError
 from isthmus.lab.apiserver.objects import encode_json
 
 WARNING_LIMIT, WARNINGS_LIMIT = 256, 4096
-"""Characters of one warning, and of all that are told with an answer."""
+"""Characters of one warning, and of all headers that tell such with an answer."""
 
 NO_CACHE = {"Cache-Control": "no-cache, private"}
 
@@ -28,20 +28,19 @@ def json_answer(content: Any, *, status: int = 200, warnings: Iterable[str] = ()
 
 
 def warn(response: Response, warnings: Iterable[str]) -> None:
-    """Tell something with an answer that is none of its content."""
-    for warning in _bounded(warnings):
-        response.headers.append("Warning", f'299 - "{warning}"')
-
-
-def _bounded(warnings: Iterable[str]) -> Iterator[str]:
-    """Warnings as headers hold them (RFC 9110 §5.6.4), cut as Kubernetes' API server cuts them."""
-    left = WARNINGS_LIMIT
-    for warning in warnings:
-        left -= min(len(warning), WARNING_LIMIT)
+    """Tell something with an answer that is none of its content, beside what is told with it already."""
+    left = WARNINGS_LIMIT - sum(map(len, response.headers.getlist("Warning")))
+    for warning in map(_quoted, warnings):
+        left -= len(warning)
         if left < 0:
             return
-        quoted = warning[:WARNING_LIMIT].replace("\\", "\\\\").replace('"', '\\"')
-        yield "".join(one if " " <= one <= "~" else "?" for one in quoted)
+        response.headers.append("Warning", warning)
+
+
+def _quoted(warning: str) -> str:
+    """A warning as a header holds it (RFC 9110 §5.6.4), cut as Kubernetes' API server cuts it."""
+    text = warning[:WARNING_LIMIT].replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{"".join(one if " " <= one <= "~" else "?" for one in text)}"'
 
 
 def text_answer(text: str, *, status: int = 200) -> Response:

@@ -99,9 +99,17 @@ class App:
             body=await read_body(request, limit=BODY_LIMIT, within_s=self._body_within_s),
             user=user,
         )
-        answer = await self._call(call)
-        if target.resource.deprecation and isinstance(answer, Response):
-            warn(answer, [target.resource.deprecation])
+        return await self._warned(call)
+
+    async def _warned(self, call: Call) -> Answer:
+        """The answer to a call, also when it is refused, with a warning if its version is deprecated."""
+        answer: Answer
+        try:
+            answer = await self._call(call)
+        except StatusError as error:
+            answer = status_answer(error)
+        if call.target.resource.deprecation and isinstance(answer, Response):
+            warn(answer, [call.target.resource.deprecation])
         return answer
 
     def _impersonated(self, request: Request, user: User) -> User:
