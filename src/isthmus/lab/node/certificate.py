@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-LIFE, BACKDATE = timedelta(days=365), timedelta(minutes=5)
+from isthmus.lab.validity import BACKDATE
+
+LIFE = timedelta(days=365)
 
 
 def write_self_signed(file: Path, *, name: str, address: str, now: datetime) -> None:

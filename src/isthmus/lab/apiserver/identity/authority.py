@@ -22,11 +22,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from isthmus.lab.apiserver.errors import SecretUnusableError
 from isthmus.lab.apiserver.identity.user import AUTHENTICATED, User
 from isthmus.lab.http_server import peer_of
+from isthmus.lab.validity import BACKDATE
 
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
-BACKDATE = timedelta(days=1)
-"""Certificates are valid from a day before they are made, so that clocks may differ and be set back."""
 
 
 @dataclass(frozen=True, slots=True)
