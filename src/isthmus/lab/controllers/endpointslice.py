@@ -41,7 +41,7 @@ class EndpointSliceController:
         if service is not None:
             self._loop.add(service)
 
-    def _zone_changed(self) -> None:
+    def _zone_changed(self, _node: str) -> None:
         for service in self._services:
             self._loop.add(key_of(service))
 

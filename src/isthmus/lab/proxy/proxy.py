@@ -54,7 +54,9 @@ class ServiceProxy:
             if piece is not None and (owner := owner_of(piece)) is not None:
                 self._loop.add(owner)
 
-    def _zone_changed(self) -> None:
+    def _zone_changed(self, node: str) -> None:
+        if node != self._node:
+            return
         for service in self._services:
             self._loop.add(key_of(service))
 
