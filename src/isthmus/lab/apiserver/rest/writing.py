@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -165,11 +166,12 @@ def options_of(call: Call) -> WriteOptions:
 async def _change(services: Services, call: Call, change: Change) -> Response:
     """Carry out a change of the object as its resource shows it."""
     target, resource = home(services, call.target), call.target.resource
+    check = resource.view.check if resource.view else None
 
     def stored_change(current: Object) -> Object:
-        before = encode_json(current) if resource.view else b""
+        before = deepcopy(current) if check else current  # it may be changed in place
         changed = change(shown_form(resource, current))
-        if resource.view and resource.view.check and (errors := resource.view.check(changed, decode_object(before))):
+        if check and (errors := check(changed, before)):
             raise invalid(resource.group_kind, call.target.name, errors)
         return stored_form(resource, changed)
 
