@@ -51,6 +51,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self.found: list[tuple[int, str]] = []
+        self._fields: dict[int, Mapping[str, Schema]] = {}  # by the ids of schemas, which outlive the walk
 
     def shape(self, part: Any, scope: Mapping[str, Shape]) -> Shape:
         """What a part is; what is in it is looked at too."""
@@ -81,10 +82,17 @@ class _Walk:
             return None
         if (values := operand.get("additionalProperties")) is not None:
             return values if isinstance(values, Mapping) else None
-        fields = {escaped(known): schema for known, schema in (operand.get("properties") or {}).items()}
+        fields = self._fields_of(operand)
         if name not in fields:
             self.found.append((place, f"undefined field '{name}'"))
         return fields.get(name)
+
+    def _fields_of(self, schema: Schema) -> Mapping[str, Schema]:
+        """Its properties by their names in expressions, made once: a long rule selects from a large schema often."""
+        if id(schema) not in self._fields:
+            properties = schema.get("properties") or {}
+            self._fields[id(schema)] = {escaped(known): one for known, one in properties.items()}
+        return self._fields[id(schema)]
 
     def _called(self, part: Any, scope: Mapping[str, Shape]) -> Shape:
         call = part.call_expr
