@@ -159,6 +159,14 @@ def test_defaults_fill_what_is_absent_at_any_depth() -> None:
     assert value == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
+@pytest.mark.parametrize("value", [{}, {"apiVersion": "v1"}, {"apiVersion": "", "kind": ""}], ids=str)
+def test_an_embedded_resource_says_what_it_is(value: dict[str, str]) -> None:
+    """What it lacks is told once, also where its schema requires the same."""
+    schema = {"type": "object", "x-kubernetes-embedded-resource": True, "required": ["kind"]}
+    lacks = sorted(error.field for error in validate(value, schema))
+    assert lacks == [name for name in ("apiVersion", "kind") if not value.get(name)]
+
+
 def test_the_schemas_of_built_in_kinds_know_their_fields() -> None:
     """Unknown fields of a Pod are found; numbers are quantities where quantities belong."""
     pod = {

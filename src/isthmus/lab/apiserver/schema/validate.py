@@ -89,13 +89,11 @@ def _type_error(value: Any, schema: Schema, path: str) -> FieldError | None:
 
 
 def _check_object(value: Mapping[str, Any], schema: Schema, path: str) -> Iterator[FieldError]:
-    for name in schema.get("required") or ():
-        if name not in value:
-            yield required(_below(path, name))
+    missing = [name for name in schema.get("required") or () if name not in value]
+    yield from (required(_below(path, name)) for name in missing)
     if schema.get("x-kubernetes-embedded-resource"):
-        yield from (
-            required(_below(path, name), "must not be empty") for name in ("apiVersion", "kind") if not value.get(name)
-        )
+        empty = [name for name in ("apiVersion", "kind") if not value.get(name) and name not in missing]
+        yield from (required(_below(path, name), "must not be empty") for name in empty)
     properties = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
     for name, one in value.items():
