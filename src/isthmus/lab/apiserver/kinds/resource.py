@@ -22,6 +22,11 @@ Schema = Mapping[str, Any]
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
+def version_path(group: str, version: str) -> str:
+    """Where a version of a group is served, without the slash before it."""
+    return f"apis/{group}/{version}" if group else f"api/{version}"
+
+
 class GroupVersionKind(NamedTuple):
     """A kind in one version."""
 

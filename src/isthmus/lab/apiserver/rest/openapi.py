@@ -12,7 +12,7 @@ from typing import Any
 
 from isthmus.lab.apiserver.kinds import Registry, Resource
 from isthmus.lab.apiserver.kinds.builtin import spoken_kind
-from isthmus.lab.apiserver.kinds.resource import GroupVersionKind
+from isthmus.lab.apiserver.kinds.resource import GroupVersionKind, version_path
 from isthmus.lab.apiserver.objects import encode_json
 from isthmus.lab.apiserver.rest.operations import (
     CREATED_KINDS,
@@ -33,14 +33,10 @@ _TYPE_PROPERTIES = {
 }
 
 
-def _gv_path(group: str, version: str) -> str:
-    return f"apis/{group}/{version}" if group else f"api/{version}"
-
-
 def documents(registry: Registry) -> dict[str, bytes]:
     """Every document, by its path (``api/v1``, ``apis/G/V``)."""
     return {
-        _gv_path(group, version): encode_json(document(group, version, resources))
+        version_path(group, version): encode_json(document(group, version, resources))
         for group, versions in registry.versions()
         for version, resources in versions
     }

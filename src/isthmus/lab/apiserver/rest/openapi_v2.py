@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from isthmus.lab.apiserver.kinds import Resource
+from isthmus.lab.apiserver.kinds.resource import version_path
 
 MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 ASKED_FOR = MEDIA_TYPE.replace("v2.v1", "v2@v1")
@@ -29,7 +30,7 @@ def accepts(accept: str) -> bool:
 
 def _path(resource: Resource) -> bytes:
     """A ``NamedPathItem``."""
-    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    root = f"/{version_path(resource.group, resource.version)}"
     space = "/namespaces/{namespace}" if resource.namespaced else ""
     return _field(1, f"{root}{space}/{resource.plural}/{{name}}") + _field(2, _field(8, _patch(resource)))
 

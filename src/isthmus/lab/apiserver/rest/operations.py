@@ -11,6 +11,7 @@ from typing import Any
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.kinds.builtin import SUBRESOURCE_VERBS, spoken_kind
 from isthmus.lab.apiserver.kinds.openshift import ACCESS_REVIEW, PROJECT_REQUEST
+from isthmus.lab.apiserver.kinds.resource import version_path
 from isthmus.lab.apiserver.rest.writing import SCALE_PATCHES, accepted_patches
 
 JSON, YAML, TEXT = "application/json", "application/yaml", "text/plain"
@@ -36,7 +37,7 @@ CREATED_KINDS = {
 
 def path_items(resource: Resource) -> PathItems:
     """Every path of a resource and of its subresources."""
-    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    root = f"/{version_path(resource.group, resource.version)}"
     space = "/namespaces/{namespace}" if resource.namespaced else ""
     one = f"{root}{space}/{resource.plural}/{{name}}"
     found = {f"{root}{space}/{resource.plural}": _collection(resource), one: _object(resource)}

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from isthmus.lab.apiserver.errors import method_not_allowed, not_acceptable
 from isthmus.lab.apiserver.kinds import Registry
+from isthmus.lab.apiserver.kinds.resource import version_path
 from isthmus.lab.apiserver.objects import encode_json
 from isthmus.lab.apiserver.rest import discovery, openapi, openapi_v2
 from isthmus.lab.apiserver.rest.answers import json_answer, text_answer
@@ -115,8 +116,7 @@ class Pages:
             if group:
                 pages[f"/apis/{group}"] = partial(discovery.api_group_page, group, names)
             for version, resources in versions:
-                path = f"/apis/{group}/{version}" if group else f"/api/{version}"
-                pages[path] = partial(discovery.api_resources, group, version, resources)
+                pages[f"/{version_path(group, version)}"] = partial(discovery.api_resources, group, version, resources)
         pages["/"] = lambda: {"paths": sorted([*pages, "/openapi/v2", "/openapi/v3", "/version", *_HEALTH])}
         return pages
 
