@@ -58,34 +58,21 @@ def _parameter(name: str, kind: str = "string", *, place: str = "query") -> dict
     return {"name": name, "in": place, **required, "schema": {"type": kind}}
 
 
-def _queries(**kinds: str) -> list[dict[str, Any]]:
-    return [_parameter(name, kind) for name, kind in kinds.items()]
+def _queries(texts: str, *, integers: str = "", booleans: str = "") -> list[dict[str, Any]]:
+    """Parameters of a query by the type of their values, named one after another."""
+    kinds = {"string": texts, "integer": integers, "boolean": booleans}
+    return [_parameter(name, kind) for kind, names in kinds.items() for name in names.split()]
 
 
-_WRITE = _queries(dryRun="string", fieldManager="string", fieldValidation="string")
-_PATCH = [*_WRITE, *_queries(force="boolean")]
-_DELETE = _queries(dryRun="string", gracePeriodSeconds="integer", propagationPolicy="string")
+_WRITE = _queries("dryRun fieldManager fieldValidation")
+_PATCH = [*_WRITE, _parameter("force", "boolean")]
+_DELETE = _queries("dryRun propagationPolicy", integers="gracePeriodSeconds")
 _LIST = _queries(
-    labelSelector="string",
-    fieldSelector="string",
-    limit="integer",
-    resourceVersion="string",
-    resourceVersionMatch="string",
-    timeoutSeconds="integer",
-    watch="boolean",
-    allowWatchBookmarks="boolean",
-    sendInitialEvents="boolean",
-    **{"continue": "string"},
+    "labelSelector fieldSelector continue resourceVersion resourceVersionMatch",
+    integers="limit timeoutSeconds",
+    booleans="watch allowWatchBookmarks sendInitialEvents",
 )
-_LOG = _queries(
-    container="string",
-    follow="boolean",
-    limitBytes="integer",
-    previous="boolean",
-    sinceSeconds="integer",
-    tailLines="integer",
-    timestamps="boolean",
-)
+_LOG = _queries("container", integers="limitBytes sinceSeconds tailLines", booleans="follow previous timestamps")
 
 
 def reference(name: str) -> dict[str, str]:
