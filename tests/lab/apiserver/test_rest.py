@@ -177,6 +177,14 @@ async def test_unsound_definitions_are_refused(http: httpx2.AsyncClient) -> None
     assert (answer.status_code, fields) == (422, {"metadata.name", "spec.versions", schema})
 
 
+async def test_a_refused_definition_leaves_the_server_at_work(http: httpx2.AsyncClient) -> None:
+    """A definition that could not be served is not stored: other writes go on."""
+    bad = json.loads(json.dumps(DEFINITION))
+    bad["spec"]["versions"][0]["subresources"] = {"scale": {}}
+    assert (await http.post(DEFINITIONS, json=bad)).status_code == 422
+    assert (await http.post(CONFIG_MAPS, json=config_map("a"))).status_code == 201
+
+
 async def test_events_have_two_apis(http: httpx2.AsyncClient) -> None:
     """An Event written through either API is read through both, each in its own words."""
     event = {

@@ -11,8 +11,8 @@ from isthmus.lab.apiserver.admission.definition import definition_errors
 TEXT: dict[str, Any] = {"type": "string"}
 
 
-def wrong_fields(spec: Any) -> list[str]:
-    """Which fields of the schema are complained of, when this is the schema of ``spec``, whose rule selects ``a``."""
+def wrong_fields(spec: Any, **version: Any) -> list[str]:
+    """Which fields of a version are complained of, when this is the schema of ``spec``, whose rule selects ``a``."""
     rules = [{"rule": "self.spec.a == 'x' && self.spec.b[0].a == 'y'"}]
     root = {"type": "object", "properties": {"spec": spec}, "x-kubernetes-validations": rules}
     definition = {
@@ -21,11 +21,14 @@ def wrong_fields(spec: Any) -> list[str]:
             "group": "example.org",
             "scope": "Namespaced",
             "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
-            "versions": [{"name": "v1", "storage": True, "served": True, "schema": {"openAPIV3Schema": root}}],
+            "versions": [
+                {"name": "v1", "storage": True, "served": True, "schema": {"openAPIV3Schema": root}, **version}
+            ],
         },
     }
-    place = "spec.versions[0].schema.openAPIV3Schema.properties"
-    return [error.field.removeprefix(place) for error in definition_errors(definition, None)]
+    places = "spec.versions[0].", "schema.openAPIV3Schema.properties"
+    fields = [error.field for error in definition_errors(definition, None)]
+    return [field.removeprefix(places[0]).removeprefix(places[1]) for field in fields]
 
 
 def of(**parts: Any) -> dict[str, Any]:
@@ -66,3 +69,27 @@ def test_what_is_no_schema_is_refused(spec: Any, wrong: list[str]) -> None:
 def test_null_is_another_writing_of_what_is_absent(parts: dict[str, Any]) -> None:
     """A part that is null is as if it were not there; what may be of any type is."""
     assert wrong_fields(of(**parts)) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "wrong"),
+    [
+        (
+            {"additionalPrinterColumns": [{"name": "a", "type": "string", "jsonPath": ".spec.a"}, {"name": "b"}]},
+            ["additionalPrinterColumns[1].type", "additionalPrinterColumns[1].jsonPath"],
+        ),
+        ({"selectableFields": [{"jsonPath": ".spec.a"}, {}]}, ["selectableFields[1].jsonPath"]),
+        (
+            {"subresources": {"scale": {}}},
+            ["subresources.scale.specReplicasPath", "subresources.scale.statusReplicasPath"],
+        ),
+        (
+            {"subresources": {"scale": {"specReplicasPath": ".metadata.a", "statusReplicasPath": ".status.a"}}},
+            ["subresources.scale.specReplicasPath"],
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_shown_says_where_it_is(version: dict[str, Any], wrong: list[str]) -> None:
+    """A definition is refused whose columns, selectable fields or scale lead nowhere."""
+    assert wrong_fields(of(), **version) == wrong

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from isthmus.lab.apiserver.errors import FieldError, invalid_value, required, unsupported
@@ -110,6 +110,28 @@ def _version_errors(spec: Mapping[str, Any]) -> Iterator[FieldError]:
             yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
         else:
             yield from _schema_errors(schema, f"{path}.schema.openAPIV3Schema")
+        yield from _path_errors(version, path)
+
+
+_SCALE_PATHS = {"specReplicasPath": ".spec", "statusReplicasPath": ".status"}
+
+
+def _path_errors(version: Mapping[str, Any], path: str) -> Iterator[FieldError]:
+    """Columns, selectable fields and a scale must say where in an object they find what they show."""
+    for index, one in enumerate(version.get("additionalPrinterColumns") or ()):
+        yield from _lacking(one, f"{path}.additionalPrinterColumns[{index}]", ("name", "type", "jsonPath"))
+    for index, one in enumerate(version.get("selectableFields") or ()):
+        yield from _lacking(one, f"{path}.selectableFields[{index}]", ("jsonPath",))
+    if (scale := (version.get("subresources") or {}).get("scale")) is not None:
+        where = f"{path}.subresources.scale"
+        yield from _lacking(scale, where, _SCALE_PATHS)
+        for name, above in _SCALE_PATHS.items():
+            if scale.get(name) and not scale[name].startswith(f"{above}."):
+                yield invalid_value(f"{where}.{name}", scale[name], f"should be a json path under {above}")
+
+
+def _lacking(part: Mapping[str, Any], path: str, names: Iterable[str]) -> Iterator[FieldError]:
+    return (required(f"{path}.{name}") for name in names if not part.get(name))
 
 
 def _schema_errors(schema: Mapping[str, Any], path: str) -> list[FieldError]:
