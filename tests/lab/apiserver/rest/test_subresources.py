@@ -22,6 +22,24 @@ DEPLOYMENT: dict[str, Any] = {
         "template": {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "a", "image": "a"}]}},
     },
 }
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+CRON_TABS: dict[str, Any] = {
+    "metadata": {"name": "crontabs.stable.example.com"},
+    "spec": {
+        "group": "stable.example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "crontabs", "kind": "CronTab"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                "subresources": {"scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}},
+            }
+        ],
+    },
+}
 
 
 @pytest.fixture
@@ -54,6 +72,15 @@ async def test_a_scale_takes_the_patches_that_it_says(deployed: httpx2.AsyncClie
     answer = await deployed.patch(SCALE, content=merge, headers={"Content-Type": APPLY_PATCH})
     assert answer.status_code == 415
     assert all(kind in answer.json()["message"] for kind in (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH))
+
+
+async def test_the_scale_of_a_custom_kind_takes_no_strategic_patch(http: httpx2.AsyncClient) -> None:
+    """No operation on its paths says so, by which kubectl chooses how it applies; its scale is said to be a Scale."""
+    assert (await http.post(DEFINITIONS, json=CRON_TABS)).status_code == 201
+    paths = (await http.get("/openapi/v3/apis/stable.example.com/v1")).json()["paths"]
+    patches = [item["patch"] for item in paths.values() if "patch" in item]
+    assert all(STRATEGIC_PATCH not in each["requestBody"]["content"] for each in patches)
+    assert {each["x-kubernetes-group-version-kind"]["kind"] for each in patches} == {"CronTab", "Scale"}
 
 
 async def test_a_token_is_asked_for_by_a_token_request(http: httpx2.AsyncClient) -> None:

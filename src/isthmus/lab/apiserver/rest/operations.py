@@ -11,8 +11,8 @@ from typing import Any
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.kinds.builtin import SUBRESOURCE_VERBS, spoken_kind
 from isthmus.lab.apiserver.kinds.openshift import ACCESS_REVIEW, PROJECT_REQUEST
-from isthmus.lab.apiserver.kinds.resource import version_path
-from isthmus.lab.apiserver.rest.writing import SCALE_PATCHES, accepted_patches
+from isthmus.lab.apiserver.kinds.resource import GroupVersionKind, version_path
+from isthmus.lab.apiserver.rest.writing import accepted_patches, scale_patches
 
 JSON, YAML, TEXT = "application/json", "application/yaml", "text/plain"
 OBJECT_META, LIST_META, STATUS, DELETE_OPTIONS, PATCH = (
@@ -84,7 +84,7 @@ def _content(schema: Mapping[str, Any], kinds: Iterable[str] = (JSON,)) -> dict[
 
 
 def _operation(
-    resource: Resource,
+    kind: GroupVersionKind,
     action: str,
     answers: Mapping[str, Mapping[str, Any]],
     *,
@@ -96,7 +96,7 @@ def _operation(
     wrong = {"description": "What is wrong", "content": _content(reference(STATUS))}
     found: dict[str, Any] = {
         "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": resource.gvk._asdict(),
+        "x-kubernetes-group-version-kind": kind._asdict(),
         "responses": {**responses, "default": wrong},
     }
     if parameters:
@@ -112,15 +112,15 @@ def _kind(resource: Resource, subresource: str = "") -> dict[str, str]:
 
 def _list(resource: Resource) -> dict[str, Any]:
     if resource.group_resource == PROJECT_REQUEST.group_resource:
-        return _operation(resource, "list", {"200": _content(reference(STATUS))})
+        return _operation(resource.gvk, "list", {"200": _content(reference(STATUS))})
     name = schema_name(resource.group, resource.version, resource.list_name)
-    return _operation(resource, "list", {"200": _content(reference(name))}, parameters=_LIST)
+    return _operation(resource.gvk, "list", {"200": _content(reference(name))}, parameters=_LIST)
 
 
 def _create(resource: Resource) -> dict[str, Any]:
     created = schema_name(*CREATED_KINDS.get(resource.group_resource, resource.gvk))
     body = _content(_kind(resource), (JSON, YAML))
-    return _operation(resource, "post", {"201": _content(reference(created))}, parameters=_WRITE, body=body)
+    return _operation(resource.gvk, "post", {"201": _content(reference(created))}, parameters=_WRITE, body=body)
 
 
 def _collection(resource: Resource) -> PathItems:
@@ -133,40 +133,43 @@ def _collection(resource: Resource) -> PathItems:
         name = schema_name(resource.group, resource.version, resource.list_name)
         answers = {"200": _content(reference(name))}
         body = _content(reference(DELETE_OPTIONS))
-        found["delete"] = _operation(resource, "deletecollection", answers, parameters=[*_DELETE, *_LIST], body=body)
+        found["delete"] = _operation(
+            resource.gvk, "deletecollection", answers, parameters=[*_DELETE, *_LIST], body=body
+        )
     return found
 
 
 def _object(resource: Resource, subresource: str = "") -> PathItems:
     verbs = SUBRESOURCE_VERBS[subresource] if subresource else resource.verbs
-    kind = _content(_kind(resource, subresource))
+    gvk, kind = spoken_kind(resource, subresource), _content(_kind(resource, subresource))
     found: PathItems = {}
     if "get" in verbs:
-        found["get"] = _operation(resource, "get", {"200": kind})
+        found["get"] = _operation(gvk, "get", {"200": kind})
     if "update" in verbs:
         body = _content(_kind(resource, subresource), (JSON, YAML))
-        found["put"] = _operation(resource, "put", {"200": kind}, parameters=_WRITE, body=body)
+        found["put"] = _operation(gvk, "put", {"200": kind}, parameters=_WRITE, body=body)
     if "patch" in verbs:
         body = _content(reference(PATCH), _patches(resource, subresource))
         answers = {"200": kind} if subresource else {"200": kind, "201": kind}
-        found["patch"] = _operation(resource, "patch", answers, parameters=_PATCH, body=body)
+        found["patch"] = _operation(gvk, "patch", answers, parameters=_PATCH, body=body)
     if "delete" in verbs and not subresource:
         gone = {"200": _content({"anyOf": [reference(STATUS), _kind(resource)]})}
         body = _content(reference(DELETE_OPTIONS))
-        found["delete"] = _operation(resource, "delete", gone, parameters=_DELETE, body=body)
+        found["delete"] = _operation(gvk, "delete", gone, parameters=_DELETE, body=body)
     return found
 
 
 def _patches(resource: Resource, subresource: str) -> tuple[str, ...]:
     if subresource == "scale":
-        return SCALE_PATCHES
+        return scale_patches(resource)
     return accepted_patches(resource)
 
 
 def _subresource(resource: Resource, name: str) -> PathItems:
     if name == "log":
-        return {"get": _operation(resource, "get", {"200": _content({"type": "string"}, (TEXT,))}, parameters=_LOG)}
+        return {"get": _operation(resource.gvk, "get", {"200": _content({"type": "string"}, (TEXT,))}, parameters=_LOG)}
     if name == "token":
         body = _content(_kind(resource, name), (JSON, YAML))
-        return {"post": _operation(resource, "post", {"201": _content(_kind(resource, name))}, body=body)}
+        kind = spoken_kind(resource, name)
+        return {"post": _operation(kind, "post", {"201": _content(_kind(resource, name))}, body=body)}
     return _object(resource, name)

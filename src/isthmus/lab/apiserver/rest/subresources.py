@@ -31,7 +31,7 @@ from isthmus.lab.apiserver.rest.body import decode_body, decode_json, media_type
 from isthmus.lab.apiserver.rest.logs import pod_log
 from isthmus.lab.apiserver.rest.reading import get_stored
 from isthmus.lab.apiserver.rest.services import Call, Services
-from isthmus.lab.apiserver.rest.writing import JSON_PATCH, SCALE_PATCHES, check_kind, key_of, options_of
+from isthmus.lab.apiserver.rest.writing import JSON_PATCH, check_kind, key_of, options_of, scale_patches
 
 Subresource = Callable[[Services, Call], Awaitable[Response | Stream]]
 
@@ -104,9 +104,9 @@ def _scale_edit(call: Call) -> Callable[[Object], Any]:
     if call.method == "PUT":
         given = decode_body(call.body, call.content_type)
         return lambda _: given
-    kind = media_type(call.content_type)
-    if kind not in SCALE_PATCHES:
-        raise unsupported_media_type(SCALE_PATCHES)
+    kind, accepted = media_type(call.content_type), scale_patches(call.target.resource)
+    if kind not in accepted:
+        raise unsupported_media_type(accepted)
     body = decode_json(call.body)
     apply = apply_json_patch if kind == JSON_PATCH else apply_merge_patch  # a Scale has no lists to merge
     return lambda before: apply(before, body)

@@ -46,7 +46,7 @@ _PATCHES: dict[str, Callable[[Any, Any], Any]] = {
 }
 _FOR_CUSTOM = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 _FOR_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
-_FOR_CHECKED = SCALE_PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
+_FOR_CHECKED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 
 
 def accepted_patches(resource: Resource) -> tuple[str, ...]:
@@ -54,6 +54,11 @@ def accepted_patches(resource: Resource) -> tuple[str, ...]:
     if resource.custom:
         return _FOR_CUSTOM
     return _FOR_CHECKED if resource.view and resource.view.check else _FOR_BUILT_IN
+
+
+def scale_patches(resource: Resource) -> tuple[str, ...]:
+    """The media types of the patches that the ``/scale`` of a kind takes."""
+    return tuple(kind for kind in accepted_patches(resource) if kind != APPLY_PATCH)
 
 
 def check_kind(obj: Object, wanted: Resource | GroupVersionKind) -> None:
