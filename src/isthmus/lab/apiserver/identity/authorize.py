@@ -2,65 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from isthmus.lab.apiserver.identity.rbac import Attributes, Policies, allowed
+from isthmus.lab.apiserver.errors import StatusError, forbidden
+from isthmus.lab.apiserver.identity.rbac import Attributes, Policies, allowed, refusal
 from isthmus.lab.apiserver.identity.user import User
-from isthmus.lab.apiserver.objects import Key
+from isthmus.lab.apiserver.objects import Key, Stored
 from isthmus.lab.apiserver.storage import Event
 from isthmus.lab.apiserver.storage.state import State
 
 _GROUP = "rbac.authorization.k8s.io"
-POLICIES = tuple(f"{plural}.{_GROUP}" for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings"))
+_ROLES = {"Role": f"roles.{_GROUP}", "ClusterRole": f"clusterroles.{_GROUP}"}
+_BINDINGS, _CLUSTER_BINDINGS = f"rolebindings.{_GROUP}", f"clusterrolebindings.{_GROUP}"
+POLICIES = (*_ROLES.values(), _BINDINGS, _CLUSTER_BINDINGS)
 """What rights follow from, as it is stored."""
-_KINDS = {"Role": f"roles.{_GROUP}", "ClusterRole": f"clusterroles.{_GROUP}"}
 
 
-def policies_at(state: State, revision: int) -> Policies:
-    """The roles and bindings as they were. Raises ExpiredError when that revision has left the window."""
-    roles = {one.key: one.object() for kind in _KINDS.values() for one in state.listed_at(kind, "", revision)}
-    bindings = [one.object() for one in state.listed_at(f"rolebindings.{_GROUP}", "", revision)]
-    cluster_bindings = state.listed_at(f"clusterrolebindings.{_GROUP}", "", revision)
+def _policies(listed: Callable[[str], Iterable[Stored]]) -> Policies:
+    """The roles and bindings of which ``listed`` gives what is stored of each kind."""
+    roles = {one.key: one.object() for resource in _ROLES.values() for one in listed(resource)}
+    bindings: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for one in listed(_BINDINGS):
+        bindings[one.key.namespace].append(one.object())
     return Policies(
-        cluster_bindings=[one.object() for one in cluster_bindings],
-        bindings=lambda namespace: [one for one in bindings if one["metadata"]["namespace"] == namespace],
-        role=lambda kind, namespace, name: roles.get(Key(_KINDS.get(kind, ""), namespace, name)),
+        cluster_bindings=[one.object() for one in listed(_CLUSTER_BINDINGS)],
+        bindings=lambda namespace: bindings.get(namespace, ()),
+        role=lambda kind, namespace, name: roles.get(Key(_ROLES.get(kind, ""), namespace, name)),
     )
 
 
 class Authorizer:
-    """Answers whether a user may; observes the store to forget what it remembered when a policy changes."""
+    """Answers whether a user may; observes the store to forget what it remembered when a policy changes.
+
+    What it remembers is bounded by what is stored, whoever asks for what.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._listed: dict[tuple[str, str], Sequence[Mapping[str, Any]]] = {}
-        self._roles: dict[Key, Mapping[str, Any] | None] = {}
+        self._remembered: Policies | None = None
 
     def observe(self, event: Event) -> None:
-        if event.key.resource.endswith(_GROUP):
-            self._listed.clear()
-            self._roles.clear()
+        if event.key.resource in POLICIES:
+            self._remembered = None
 
     def allowed(self, user: User, attributes: Attributes) -> bool:
         return allowed(user, attributes, self.policies())
 
+    def require(self, user: User, attributes: Attributes) -> None:
+        """Raises StatusError (403) with the reason when the user may not."""
+        if self.allowed(user, attributes):
+            return
+        why = refusal(user, attributes)
+        if attributes.path:
+            raise StatusError(403, "Forbidden", f"forbidden: {why}", details={})
+        resource = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
+        raise forbidden(resource, attributes.name, why)
+
     def policies(self) -> Policies:
-        return Policies(
-            cluster_bindings=self._list(f"clusterrolebindings.{_GROUP}", ""),
-            bindings=lambda namespace: self._list(f"rolebindings.{_GROUP}", namespace),
-            role=self._role,
-        )
+        if self._remembered is None:
+            self._remembered = _policies(self._state.listed)
+        return self._remembered
 
-    def _list(self, resource: str, namespace: str) -> Sequence[Mapping[str, Any]]:
-        place = (resource, namespace)
-        if place not in self._listed:
-            self._listed[place] = [stored.object() for stored in self._state.listed(resource, namespace)]
-        return self._listed[place]
-
-    def _role(self, kind: str, namespace: str, name: str) -> Mapping[str, Any] | None:
-        key = Key(_KINDS.get(kind, ""), namespace, name)
-        if key not in self._roles:
-            stored = self._state.get(key)
-            self._roles[key] = stored.object() if stored else None
-        return self._roles[key]
+    def policies_at(self, revision: int) -> Policies:
+        """The roles and bindings as they were. Raises ExpiredError when that revision has left the window."""
+        if all(self._state.changed(resource) <= revision for resource in POLICIES):
+            return self.policies()
+        return _policies(lambda resource: self._state.listed_at(resource, "", revision))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import structlog
 from starlette.requests import Request
@@ -12,12 +11,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from isthmus.lab.apiserver.errors import (
     StatusError,
-    forbidden,
     method_not_allowed,
     page_not_found,
 )
 from isthmus.lab.apiserver.identity.impersonate import impersonated, impersonations
-from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
+from isthmus.lab.apiserver.identity.rbac import Attributes
 from isthmus.lab.apiserver.identity.user import User
 from isthmus.lab.apiserver.kinds.openshift import PROJECT
 from isthmus.lab.apiserver.rest import writing
@@ -25,7 +23,7 @@ from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answe
 from isthmus.lab.apiserver.rest.body import BODY_LIMIT
 from isthmus.lab.apiserver.rest.oauth import OAuth
 from isthmus.lab.apiserver.rest.openshift import OPENSHIFT
-from isthmus.lab.apiserver.rest.options import list_options, truth
+from isthmus.lab.apiserver.rest.options import ListOptions, list_options, truth
 from isthmus.lab.apiserver.rest.pages import Pages
 from isthmus.lab.apiserver.rest.reading import get_stored, list_body, list_table, object_table, read_page
 from isthmus.lab.apiserver.rest.receiving import read_body
@@ -34,7 +32,7 @@ from isthmus.lab.apiserver.rest.services import Call, Services
 from isthmus.lab.apiserver.rest.sight import Sight
 from isthmus.lab.apiserver.rest.subresources import SUBRESOURCES
 from isthmus.lab.apiserver.rest.tables import table_request
-from isthmus.lab.apiserver.rest.target import find_target, parse_path, verb_of
+from isthmus.lab.apiserver.rest.target import attributes_of, find_target, parse_path, verb_of
 from isthmus.lab.apiserver.rest.views import shown
 from isthmus.lab.apiserver.rest.watching import WatchRequest, open_watch
 
@@ -87,7 +85,7 @@ class App:
                 return text_answer("404 page not found\n", status=404)
             raise
         verb = verb_of(request.method, target, watching=truth(query, "watch"))
-        self._authorize(user, _attributes(verb, target))
+        self._services.authorizer.require(user, attributes_of(verb, target))
         call = Call(
             method=request.method,
             verb=verb,
@@ -121,7 +119,7 @@ class App:
                 raise StatusError(500, "InternalError", "requested groups without impersonating a user")
             return user
         for attributes in impersonations(name, groups):
-            self._authorize(user, attributes)
+            self._services.authorizer.require(user, attributes)
         return impersonated(name, groups)
 
     async def _call(self, call: Call) -> Answer:
@@ -146,30 +144,10 @@ class App:
     def _authorize_path(self, request: Request, user: User) -> None:
         if request.url.path in _PUBLIC:
             return
-        self._authorize(user, Attributes(verb=request.method.lower(), path=request.url.path))
-
-    def _authorize(self, user: User, attributes: Attributes) -> None:
-        if self._services.authorizer.allowed(user, attributes):
-            return
-        why = refusal(user, attributes)
-        if attributes.path:
-            raise StatusError(403, "Forbidden", f"forbidden: {why}", details={})
-        resource = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
-        raise forbidden(resource, attributes.name, why)
+        self._services.authorizer.require(user, Attributes(verb=request.method.lower(), path=request.url.path))
 
 
 _PUBLIC = frozenset(("/healthz", "/readyz", "/livez", "/version"))
-
-
-def _attributes(verb: str, target: Any) -> Attributes:
-    return Attributes(
-        verb=verb,
-        group=target.resource.group,
-        resource=target.resource.plural,
-        subresource=target.subresource,
-        namespace=target.namespace or (target.name if target.resource.storage == "namespaces" else ""),
-        name=target.name,
-    )
 
 
 async def _get(services: Services, call: Call) -> Answer:
@@ -181,7 +159,8 @@ async def _get(services: Services, call: Call) -> Answer:
 
 
 async def _list(services: Services, call: Call) -> Answer:
-    options, sight = list_options(call.query, call.target.resource), _sight(services, call)
+    options = list_options(call.query, call.target.resource)
+    sight = _sight(services, call, options)
     page = read_page(services.store.state, call.target, options, sees=sight.sees if sight else None)
     tabular = table_request(call.accept, call.query.get("includeObject", ""))
     if tabular is not None:
@@ -192,15 +171,15 @@ async def _list(services: Services, call: Call) -> Answer:
 async def _watch(services: Services, call: Call) -> Answer:
     tabular = table_request(call.accept, call.query.get("includeObject", ""))
     options = list_options(call.query, call.target.resource)
-    sight = _sight(services, call)
+    sight = _sight(services, call, options)
     return open_watch(services.store.state, WatchRequest(call.target, options, tabular, services.clock, sight))
 
 
-def _sight(services: Services, call: Call) -> Sight | None:
+def _sight(services: Services, call: Call, options: ListOptions) -> Sight | None:
     """What limits who asks to a part of what there is; None for what is seen as a whole."""
     if call.target.resource != PROJECT:
         return None
-    return Sight(call.user, services.store.state, services.authorizer)
+    return Sight(call.user, services.store.state, services.authorizer, options.selection.name)
 
 
 _ACTIONS: Mapping[str, Callable[[Services, Call], Awaitable[Answer]]] = {

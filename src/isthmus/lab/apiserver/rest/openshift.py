@@ -16,11 +16,10 @@ from isthmus.lab.apiserver.errors import (
     StatusError,
     already_exists,
     bad_request,
-    forbidden,
     method_not_allowed,
     not_found,
 )
-from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
+from isthmus.lab.apiserver.identity.rbac import Attributes
 from isthmus.lab.apiserver.identity.user import User
 from isthmus.lab.apiserver.kinds.openshift import (
     ACCESS_REVIEW,
@@ -167,8 +166,7 @@ def _subject(services: Services, call: Call, review: Object) -> User:
     if not name and not groups:
         return call.user
     needed = Attributes(verb="create", group="authorization.k8s.io", resource="subjectaccessreviews")
-    if not services.authorizer.allowed(call.user, needed):
-        raise forbidden(ACCESS_REVIEW.group_resource, "", refusal(call.user, needed))
+    services.authorizer.require(call.user, needed)
     return User(name, tuple(groups))
 
 

@@ -6,29 +6,31 @@ Source: OpenShift's documentation, "Working with projects".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from isthmus.lab.apiserver.identity.authorize import POLICIES, Authorizer, policies_at
+from isthmus.lab.apiserver.identity.authorize import POLICIES, Authorizer
 from isthmus.lab.apiserver.identity.rbac import Attributes, allowed
 from isthmus.lab.apiserver.identity.user import User
 from isthmus.lab.apiserver.kinds.openshift import PROJECT
-from isthmus.lab.apiserver.objects import Stored
+from isthmus.lab.apiserver.objects import Key, Stored
+from isthmus.lab.apiserver.rest.target import Target, attributes_of
 from isthmus.lab.apiserver.storage import Event
 from isthmus.lab.apiserver.storage.state import State
 
 
 def _getting(name: str) -> Attributes:
-    return Attributes(verb="get", group=PROJECT.group, resource=PROJECT.plural, namespace=name, name=name)
+    return attributes_of("get", Target(PROJECT, name=name))
 
 
 @dataclass(slots=True)
 class Sight:
-    """What one user sees of the projects, and in a watch what it has been shown."""
+    """What one user sees of the projects, or of one by its ``name``, and in a watch what it has been shown."""
 
     user: User
     state: State
     authorizer: Authorizer
+    name: str = ""
     _shown: set[str] = field(default_factory=set)
 
     resources = POLICIES
@@ -40,16 +42,34 @@ class Sight:
 
     def begin(self, revision: int) -> None:
         """Take as shown what the user saw at a revision. Raises ExpiredError when that has left the window."""
-        policies = policies_at(self.state, revision)
-        listed = self.state.listed_at(PROJECT.storage, "", revision)
-        self._shown = {one.key.name for one in listed if allowed(self.user, _getting(one.key.name), policies)}
+        policies = self.authorizer.policies_at(revision)
+        names = (one.key.name for one in self.state.listed_at(PROJECT.storage, "", revision))
+        chosen = (name for name in names if self.name in ("", name))
+        self._shown = {name for name in chosen if allowed(self.user, _getting(name), policies)}
 
-    def events(self, event: Event) -> Iterator[Event]:
-        """What the user is to be told of a change of a project, or of anybody's rights."""
-        if event.key.resource in POLICIES:
-            for stored in self.state.listed(PROJECT.storage):
-                yield from self._looked_at(stored)
-            return
+    def events(self, events: Iterable[Event]) -> Iterator[Event]:
+        """What the user is to be told of changes of projects, and of anybody's rights.
+
+        The projects that rights concern are looked at once, after all changes.
+        """
+        concerned: set[str] = set()
+        for event in events:
+            if event.key.resource in POLICIES:
+                concerned.add(event.key.namespace)
+            else:
+                yield from self._changed(event)
+        for stored in self._projects(concerned):
+            yield from self._looked_at(stored)
+
+    def _projects(self, namespaces: set[str]) -> Iterable[Stored]:
+        """Those of some namespaces, all if "" is among them, which is where policies of the cluster are."""
+        if "" in namespaces and not self.name:
+            return self.state.listed(PROJECT.storage)
+        names = {self.name} if "" in namespaces else {one for one in namespaces if self.name in ("", one)}
+        found = (self.state.get(Key(PROJECT.storage, "", name)) for name in sorted(names))
+        return [one for one in found if one is not None]
+
+    def _changed(self, event: Event) -> Iterator[Event]:
         name = event.key.name
         before, after = name in self._shown, not event.deleted and self.sees(event.stored)
         self._note(name, seen=after)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isthmus.lab.apiserver.errors import StatusError, page_not_found
+from isthmus.lab.apiserver.identity.rbac import Attributes
 from isthmus.lab.apiserver.kinds import Registry, Resource
 
 
@@ -87,3 +88,15 @@ def verb_of(method: str, target: Target, *, watching: bool) -> str:
     if not verb:
         raise StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
     return verb
+
+
+def attributes_of(verb: str, target: Target) -> Attributes:
+    """What authorization judges of doing something to a target."""
+    return Attributes(
+        verb=verb,
+        group=target.resource.group,
+        resource=target.resource.plural,
+        subresource=target.subresource,
+        namespace=target.namespace or (target.name if target.resource.storage == "namespaces" else ""),
+        name=target.name,
+    )

@@ -105,7 +105,7 @@ class _Lines:
 
     def _lines(self, events: Iterable[Event]) -> bytes:
         sight = self._request.sight
-        seen = events if sight is None else (one for event in events for one in sight.events(event))
+        seen = events if sight is None else sight.events(events)
         return b"".join([line for event in seen if (line := self._event(event))])
 
     def _event(self, event: Event) -> bytes:

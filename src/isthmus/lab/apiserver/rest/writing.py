@@ -14,13 +14,11 @@ from isthmus.lab.apiserver.changes.changes import Change
 from isthmus.lab.apiserver.errors import (
     StatusError,
     bad_request,
-    forbidden,
     invalid,
     invalid_value,
     required,
     unsupported_media_type,
 )
-from isthmus.lab.apiserver.identity.rbac import Attributes, refusal
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.kinds.resource import GroupVersionKind
 from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, encode_json, metadata
@@ -31,7 +29,7 @@ from isthmus.lab.apiserver.rest.options import delete_options, list_options, wri
 from isthmus.lab.apiserver.rest.reading import list_body, object_table, read_page
 from isthmus.lab.apiserver.rest.services import Call, Services, home
 from isthmus.lab.apiserver.rest.tables import table_request
-from isthmus.lab.apiserver.rest.target import Target
+from isthmus.lab.apiserver.rest.target import Target, attributes_of
 from isthmus.lab.apiserver.rest.views import shown, shown_form, stored_form
 
 JSON_PATCH = "application/json-patch+json"
@@ -151,16 +149,7 @@ def _check_may_create(services: Services, call: Call, target: Target) -> None:
     """Who makes an object by applying it needs the right to create it, too. Raises StatusError (403)."""
     if call.target.subresource or services.store.state.get(key_of(target)) is not None:
         return
-    resource = call.target.resource
-    creating = Attributes(
-        verb="create",
-        group=resource.group,
-        resource=resource.plural,
-        namespace=call.target.namespace,
-        name=call.target.name,
-    )
-    if not services.authorizer.allowed(call.user, creating):
-        raise forbidden(resource.group_resource, call.target.name, refusal(call.user, creating))
+    services.authorizer.require(call.user, attributes_of("create", call.target))
 
 
 def options_of(call: Call) -> WriteOptions:

@@ -179,8 +179,7 @@ class State:
 
         Raises ExpiredError when that revision has left the window.
         """
-        table = self._tables.get(resource)
-        if table is None or table.revision <= revision:
+        if self.changed(resource) <= revision:
             return self.listed(resource, namespace)
         places = {(one.key.namespace, one.key.name): one for one in self.listed(resource, namespace)}
         for event in reversed(self._events_after(revision)):
@@ -190,6 +189,10 @@ class State:
                 if event.previous is not None:
                     places[place] = event.previous
         return [places[place] for place in sorted(places)]
+
+    def changed(self, resource: str) -> int:
+        """The revision of the resource's last change that is known; 0 if none is."""
+        return self._tables[resource].revision if resource in self._tables else 0
 
     def count(self, resource: str) -> int:
         return len(self._tables[resource].objects) if resource in self._tables else 0
