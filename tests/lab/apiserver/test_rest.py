@@ -170,11 +170,13 @@ async def test_unsound_definitions_are_refused(http: httpx2.AsyncClient) -> None
     bad = json.loads(json.dumps(DEFINITION))
     bad["metadata"]["name"] = "wrong"
     bad["spec"]["versions"][1]["storage"] = True
-    bad["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = {"properties": {}}
+    properties = bad["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    properties |= {"spec": {"properties": {}}, "size": {"type": "string", "pattern": "(?=a)"}}
     answer = await http.post(DEFINITIONS, json=bad)
     fields = {cause["field"] for cause in answer.json()["details"]["causes"]}
-    schema = "spec.versions[0].schema.openAPIV3Schema.properties[spec].type"
-    assert (answer.status_code, fields) == (422, {"metadata.name", "spec.versions", schema})
+    schema = "spec.versions[0].schema.openAPIV3Schema.properties"
+    told = {"metadata.name", "spec.versions", f"{schema}[spec].type", f"{schema}[size].pattern"}
+    assert (answer.status_code, fields) == (422, told)
 
 
 async def test_a_refused_definition_leaves_the_server_at_work(http: httpx2.AsyncClient) -> None:

@@ -28,6 +28,8 @@ from isthmus.lab.apiserver.schema.expressions import ExpressionError, evaluate
         "'tacocat'.indexOf('a') == 1",
         "'abc 123'.find('[0-9]+') == '123' && 'abc'.find('[0-9]+') == ''",
         "'123 abc 456'.findAll('[0-9]+') == ['123', '456'] && '1 2'.findAll('[0-9]', 1) == ['1']",
+        "'baac'.findAll('a*') == ['', 'aa', ''] && 'abab'.findAll('^ab') == ['ab'] && 'a'.findAll('a', 0) == []",
+        f"'{'a' * 40}!'.find('(a+)+$') == ''",
         "isIP('127.0.0.1') && isIP('::1') && !isIP('127.0.0.256') && !isIP('::ffff:1.2.3.4')",
         "ip('127.0.0.1').family() == 4 && ip('::1').family() == 6 && ip('127.0.0.1').isLoopback()",
         "ip('192.168.0.1').isGlobalUnicast() && !ip('255.255.255.255').isGlobalUnicast()",
@@ -71,6 +73,8 @@ def test_what_holds(expression: str) -> None:
         "[].min() == 0",
         "[1, 'a'].isSorted()",
         "'a'.find('(') == ''",
+        "'a'.find('(?=a)') == ''",
+        f"'{'a' * 10_001}'.findAll('a').size() > 0",
     ],
 )
 def test_what_fails(expression: str) -> None:

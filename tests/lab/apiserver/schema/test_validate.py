@@ -21,6 +21,12 @@ SPEC = "spec"
         ({"type": "boolean"}, None, 'Invalid value: "null": spec in body must be of type boolean: "null"'),
         ({"type": "string", "enum": ["a", "b"]}, "c", 'Unsupported value: "c": supported values: "a", "b"'),
         ({"type": "string", "pattern": "^a+$"}, "b", "Invalid value: \"b\": spec in body should match '^a+$'"),
+        (
+            {"type": "string", "pattern": "^(a+)+$"},
+            "a" * 40 + "!",
+            f"Invalid value: \"{'a' * 40}!\": spec in body should match '^(a+)+$'",
+        ),
+        ({"type": "string", "pattern": "(?=a)"}, "a", "Invalid value: \"a\": spec in body should match '(?=a)'"),
         ({"type": "string", "pattern": "^a+$"}, "a\n", "Invalid value: \"a\\n\": spec in body should match '^a+$'"),
         ({"type": "string", "maxLength": 2}, "abc", "Too long: may not be more than 2 bytes"),
         ({"type": "string", "minLength": 1}, "", 'Invalid value: "": spec in body should be at least 1 chars long'),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from isthmus.lab.apiserver.errors import FieldError, invalid_value, required, unsupported
 from isthmus.lab.apiserver.names import dns1035_error, subdomain_error
 from isthmus.lab.apiserver.objects import Object, metadata
+from isthmus.lab.apiserver.schema import patterns
 from isthmus.lab.apiserver.schema.expressions import ExpressionError, compiled
 from isthmus.lab.apiserver.schema.form import form_errors
 from isthmus.lab.apiserver.schema.rules import RULES
@@ -198,8 +198,8 @@ def root_field(path: str, name: str) -> bool:
 
 def _pattern_errors(pattern: Any, path: str) -> Iterator[FieldError]:
     try:
-        re.compile(str(pattern))
-    except re.error as error:
+        patterns.compiled(str(pattern))
+    except ValueError as error:
         yield invalid_value(f"{path}.pattern", pattern, f"must be a valid regular expression: {error}")
 
 

@@ -12,15 +12,19 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from decimal import Context, Decimal
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from isthmus.lab.apiserver.schema.patterns import found
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+FOUND_LIMIT = 10_000
+"""How often ``findAll`` may find something: each time it may look through all of the text."""
 
 
 # URLs
@@ -78,13 +82,14 @@ def _last_index(items: Sequence[Any], wanted: Any) -> int:
 
 
 def _find(text: str, pattern: str) -> str:
-    found = re.search(pattern, text)
-    return found[0] if found else ""
+    return next(found(pattern, text), "")
 
 
 def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
-    found = [one[0] for one in re.finditer(pattern, text)]
-    return found if limit < 0 else found[:limit]
+    all_found = list(islice(found(pattern, text), limit if 0 <= limit <= FOUND_LIMIT else FOUND_LIMIT + 1))
+    if len(all_found) > FOUND_LIMIT:
+        raise ValueError(f"'{pattern}' is found more than {FOUND_LIMIT} times")
+    return all_found
 
 
 # Addresses

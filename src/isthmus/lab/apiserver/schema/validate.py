@@ -9,7 +9,6 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from isthmus.lab.apiserver.errors import (
@@ -24,6 +23,7 @@ from isthmus.lab.apiserver.errors import (
 )
 from isthmus.lab.apiserver.kinds.resource import Schema
 from isthmus.lab.apiserver.objects import encode_json
+from isthmus.lab.apiserver.schema.patterns import found
 
 ERRORS_LIMIT = 50
 
@@ -148,17 +148,19 @@ def _check_string(value: str, schema: Schema, path: str) -> Iterator[FieldError]
     if least is not None and len(value) < least:
         yield invalid_value(path, value, f"{path} in body should be at least {least} chars long")
     pattern = schema.get("pattern")
-    if pattern and not _compiled(pattern).search(value):
+    if pattern and not _fits(pattern, value):
         yield invalid_value(path, value, f"{path} in body should match '{pattern}'")
     known = _FORMATS.get(schema.get("format", ""))
     if known and not known(value):
         yield invalid_value(path, value, f'{path} in body must be of type {schema["format"]}: "{value}"')
 
 
-@lru_cache(maxsize=512)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """A schema's pattern; those that can't be compiled are refused with the definition."""
-    return re.compile(re.sub(r"(?<!\\)\$$", r"\\Z", pattern))
+def _fits(pattern: str, text: str) -> bool:
+    """Whether a pattern is found in a text; one that can't be compiled, which a new definition can't have, is not."""
+    try:
+        return any(True for _ in found(pattern, text))
+    except ValueError:
+        return False
 
 
 def _check_number(value: float, schema: Schema, path: str) -> Iterator[FieldError]:
