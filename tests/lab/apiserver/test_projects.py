@@ -132,6 +132,37 @@ async def test_an_administrator_of_a_project_does_not_label_it(alice: httpx2.Asy
         project["metadata"]["resourceVersion"] = ""
 
 
+async def test_an_administrator_of_a_project_grants_only_what_it_has(
+    alice: httpx2.AsyncClient, http: httpx2.AsyncClient
+) -> None:
+    """By no way of writing roles and bindings does it come to change the Namespace; what it holds, it may pass on."""
+    await alice.post(REQUESTS, json=request("shop"))
+    path = BINDINGS.format("shop")
+    roles = path.replace("rolebindings", "roles")
+    assert (await alice.post(path, json=view_of("viewers", "bob"))).status_code == 201
+    held = {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}
+    lacked = {"verbs": ["patch"], "apiGroups": [""], "resources": ["namespaces"]}
+    role = {"metadata": {"name": "own"}, "rules": [held]}
+    assert (await alice.post(roles, json=role)).status_code == 201
+    everything = view_of("mine", "alice")
+    everything["roleRef"]["name"] = "cluster-admin"
+    for where, given in ((path, everything), (roles, {**role, "metadata": {"name": "more"}, "rules": [lacked]})):
+        refused = await alice.post(where, json=given)
+        assert refused.status_code == 403
+        assert "attempting to grant RBAC permissions not currently held" in refused.json()["message"]
+    assert (await alice.put(f"{roles}/own", json={**role, "rules": [held, lacked]})).status_code == 403
+    full = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", **role, "rules": [lacked]}
+    add = [{"op": "add", "path": "/rules/-", "value": lacked}]
+    for kind, body in (("json-patch+json", add), ("strategic-merge-patch+json", full), ("apply-patch+yaml", full)):
+        headers, params = {"Content-Type": f"application/{kind}"}, {"fieldManager": "a", "force": "true"}
+        answer = await alice.patch(f"{roles}/own", json=body, headers=headers, params=params)
+        assert answer.status_code == 403
+    merge = {"Content-Type": "application/merge-patch+json"}
+    await http.patch(f"{roles}/own", json={"rules": [held, lacked]}, headers=merge)
+    for meta, code in (({"finalizers": ["a/b"]}, 200), ({"labels": {"a": "b"}}, 403)):
+        assert (await alice.patch(f"{roles}/own", json={"metadata": meta}, headers=merge)).status_code == code
+
+
 async def test_applying_what_is_not_there_needs_the_right_to_create(
     alice: httpx2.AsyncClient, http: httpx2.AsyncClient
 ) -> None:

@@ -146,7 +146,7 @@ class ApiServer:
         return Services(
             registry=registry,
             store=store,
-            changes=Changes(store, admission, clock=utc_now),
+            changes=Changes(store, admission, authorizer, clock=utc_now),
             authenticator=Authenticator(
                 state=store.state,
                 tokens=identity.tokens,

@@ -39,6 +39,7 @@ from isthmus.lab.apiserver.errors import (
     required,
     storage_refused,
 )
+from isthmus.lab.apiserver.identity.authorize import Authorizer
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, encode, encode_json, metadata
 from isthmus.lab.apiserver.storage import Store, Write
@@ -73,9 +74,12 @@ Change = Callable[[Object], Object]
 class Changes:
     """Writes objects of any kind. All methods raise StatusError for what the client did wrong or must retry."""
 
-    def __init__(self, store: Store, admission: Admission, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, admission: Admission, authorizer: Authorizer, *, clock: Callable[[], datetime]
+    ) -> None:
         self._store = store
         self._admission = admission
+        self._authorizer = authorizer
         self._clock = clock
 
     def key(self, resource: Resource, namespace: str, name: str) -> Key:
@@ -112,6 +116,8 @@ class Changes:
         if self._store.state.get(key) is not None:
             raise already_exists(resource.group_resource, key.name)
         warnings = check_object(obj, resource, options)
+        if options.user is not None:
+            self._authorizer.check_grant(options.user, key, obj, None)
         async with self._admission.admit(resource, obj, None):
             _track(obj, None, resource, options, now)
             if options.dry_run:
@@ -139,6 +145,8 @@ class Changes:
         wanted["apiVersion"], wanted["kind"] = resource.stored_api_version, resource.kind
         new = prepare_update(wanted, old, resource, subresource=options.subresource)
         warnings = check_object(new, resource, options, old=old)
+        if options.user is not None:
+            self._authorizer.check_grant(options.user, before.key, new, old)
         async with self._admission.admit(resource, new, old, subresource=options.subresource):
             count_generation(new, old, resource)
             _track(new, old, resource, options, self._clock())

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from isthmus.lab.apiserver.errors import StatusError, forbidden
+from isthmus.lab.apiserver.identity.escalation import GROUP, check_grant
 from isthmus.lab.apiserver.identity.rbac import Attributes, Policies, allowed, refusal
 from isthmus.lab.apiserver.identity.user import User
-from isthmus.lab.apiserver.objects import Key, Stored
+from isthmus.lab.apiserver.objects import Key, Object, Stored, metadata
 from isthmus.lab.apiserver.storage import Event
 from isthmus.lab.apiserver.storage.state import State
 
-_GROUP = "rbac.authorization.k8s.io"
-_ROLES = {"Role": f"roles.{_GROUP}", "ClusterRole": f"clusterroles.{_GROUP}"}
-_BINDINGS, _CLUSTER_BINDINGS = f"rolebindings.{_GROUP}", f"clusterrolebindings.{_GROUP}"
+_ROLES = {"Role": f"roles.{GROUP}", "ClusterRole": f"clusterroles.{GROUP}"}
+_BINDINGS, _CLUSTER_BINDINGS = f"rolebindings.{GROUP}", f"clusterrolebindings.{GROUP}"
 POLICIES = (*_ROLES.values(), _BINDINGS, _CLUSTER_BINDINGS)
 """What rights follow from, as it is stored."""
 
@@ -31,6 +31,11 @@ def _policies(listed: Callable[[str], Iterable[Stored]]) -> Policies:
         bindings=lambda namespace: bindings.get(namespace, ()),
         role=lambda kind, namespace, name: roles.get(Key(_ROLES.get(kind, ""), namespace, name)),
     )
+
+
+def _given(obj: Object) -> Object:
+    """A role or binding without what only says how long it is kept."""
+    return {**obj, "metadata": {name: metadata(obj).get(name) for name in ("labels", "annotations")}}
 
 
 class Authorizer:
@@ -59,6 +64,14 @@ class Authorizer:
             raise StatusError(403, "Forbidden", f"forbidden: {why}", details={})
         resource = f"{attributes.resource}.{attributes.group}" if attributes.group else attributes.resource
         raise forbidden(resource, attributes.name, why)
+
+    def check_grant(self, user: User, key: Key, new: Object, old: Object | None) -> None:
+        """Raises StatusError (403, 404) when a role or a binding would give away rights that its writer lacks.
+
+        One of which only finalizers or owners change stays possible to delete for whoever may do that.
+        """
+        if key.resource in POLICIES and (old is None or _given(new) != _given(old)):
+            check_grant(user, key, new, self.policies())
 
     def policies(self) -> Policies:
         if self._remembered is None:

@@ -53,11 +53,15 @@ def rules_for(user: User, namespace: str, policies: Policies) -> Iterator[Rule]:
             yield from _rules(binding, namespace, policies)
 
 
-def _rules(binding: Mapping[str, Any], namespace: str, policies: Policies) -> Sequence[Rule]:
+def bound_role(binding: Mapping[str, Any], namespace: str, policies: Policies) -> Mapping[str, Any] | None:
+    """The role that a binding in a namespace ("" = of the cluster) refers to; None if it is not there."""
     reference = binding.get("roleRef") or {}
     kind = reference.get("kind", "")
-    role = policies.role(kind, namespace if kind == "Role" else "", reference.get("name", ""))
-    return (role or {}).get("rules") or ()
+    return policies.role(kind, namespace if kind == "Role" else "", reference.get("name", ""))
+
+
+def _rules(binding: Mapping[str, Any], namespace: str, policies: Policies) -> Sequence[Rule]:
+    return (bound_role(binding, namespace, policies) or {}).get("rules") or ()
 
 
 def _binds(binding: Mapping[str, Any], user: User, namespace: str) -> bool:

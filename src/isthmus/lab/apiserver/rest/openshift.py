@@ -97,7 +97,7 @@ async def _make_admin(services: Services, namespace: str, user: User, options: W
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "admin"},
         "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": user.name}],
     }
-    options = replace(options, api_version=bindings.api_version)
+    options = replace(options, api_version=bindings.api_version, user=None)
     await services.changes.create(bindings, binding, namespace=namespace, options=options)
 
 

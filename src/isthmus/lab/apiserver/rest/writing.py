@@ -154,7 +154,8 @@ def _check_may_create(services: Services, call: Call, target: Target) -> None:
 
 def options_of(call: Call) -> WriteOptions:
     options = write_options(call.query, user_agent=call.user_agent)
-    return replace(options, api_version=call.target.resource.api_version, subresource=call.target.subresource)
+    resource = call.target.resource
+    return replace(options, api_version=resource.api_version, subresource=call.target.subresource, user=call.user)
 
 
 async def _change(services: Services, call: Call, change: Change) -> Response:
