@@ -13,6 +13,8 @@ _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _KEY_RULE = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
 _REQUIRED_KEYS = {"kubernetes.io/tls": ("tls.crt", "tls.key"), "kubernetes.io/dockerconfigjson": (".dockerconfigjson",)}
 SIZE_LIMIT = 1024 * 1024
+_REDACTED = "<contents redacted>"
+"""Instead of a value, which messages would take into logs; it may well be a secret that was not encoded."""
 
 
 def complete_secret(new: Object, old: Object | None) -> None:
@@ -46,7 +48,7 @@ def config_map_errors(new: Object, old: Object | None) -> list[FieldError]:
 
 def _base64_errors(new: Object, name: str) -> list[FieldError]:
     return [
-        invalid_value(f"{name}[{key}]", value[:40], "illegal base64 data")
+        invalid_value(f"{name}[{key}]", _REDACTED, "illegal base64 data")
         for key, value in (new.get(name) or {}).items()
         if not _is_base64(value)
     ]
