@@ -340,6 +340,19 @@ async def test_an_unusable_secret_is_refused(tmp_path: Path, name: str, content:
         assert (await http.get(CONFIG_MAPS)).status_code == 200
 
 
+async def test_a_key_of_another_authority_is_refused(tmp_path: Path) -> None:
+    """Certificate and key of the authority must belong together, or nobody could verify what it signs."""
+    for name in ("one", "other"):
+        async with running(Settings(tmp_path / name)):
+            pass
+    key = (tmp_path / "other" / "pki" / "ca.key").rename(tmp_path / "one" / "pki" / "ca.key")
+    with pytest.raises(SecretUnusableError, match=f"Reading '{key}': expected the key of the certificate in ca.crt"):
+        await refused_start(Settings(tmp_path / "one"), SecretUnusableError)
+    key.unlink()
+    async with running(Settings(tmp_path / "one")) as server, http_client(server) as http:
+        assert (await http.get(CONFIG_MAPS)).status_code == 200
+
+
 async def test_stopping_ends_open_watches_at_once(tmp_path: Path) -> None:
     """A cancelled server ends its watches cleanly and is gone within a second."""
     ended = asyncio.Event()

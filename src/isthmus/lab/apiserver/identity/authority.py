@@ -138,7 +138,10 @@ def load_authority(directory: Path, *, now: datetime) -> Authority:
     """The CA kept in a directory; made there the first time. Blocks on files. Raises SecretUnusableError."""
     certificate_path, key_path = directory / "ca.crt", directory / "ca.key"
     if key_path.exists() and certificate_path.exists():
-        return Authority(_read_certificate(certificate_path), read_key(key_path))
+        certificate, key = _read_certificate(certificate_path), read_key(key_path)
+        if certificate.public_key() != key.public_key():  # a kill between two writes, half a backup
+            raise SecretUnusableError(key_path, f"the key of the certificate in {certificate_path.name}")
+        return Authority(certificate, key)
     authority = new_authority(now=now)
     write_private(certificate_path, authority.pem)
     write_private(key_path, private_pem(authority._key))  # noqa: SLF001  # the maker keeps what it made
