@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from tests.lab.apiserver.clients import Kubectl, http_client, running
 
 from isthmus.lab.apiserver import Settings, Started
+from isthmus.lab.apiserver.storage.database import database_path
 
 PROJECTS = "/apis/project.openshift.io/v1/projects"
 REQUESTS = "/apis/project.openshift.io/v1/projectrequests"
@@ -70,6 +73,39 @@ async def test_a_person_asks_for_a_project_and_is_its_administrator(
     assert (await http.get("/api/v1/namespaces/shop")).json()["spec"] == {"finalizers": ["kubernetes"]}
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("kube-more", 'cannot request a project starting with "kube-"'),
+        ("kubernetes-more", 'cannot request a project starting with "kubernetes-"'),
+        ("openshift-more", 'cannot request a project starting with "openshift-"'),
+        ("openshift", 'cannot request a project with the name "openshift"'),
+    ],
+)
+async def test_names_of_the_system_are_not_for_projects(alice: httpx2.AsyncClient, name: str, why: str) -> None:
+    """Nobody asks for a project whose name says that it belongs to the cluster; ``kuber`` is a name like others."""
+    refused = await alice.post(REQUESTS, json=request(name))
+    assert (refused.status_code, refused.json()["message"].partition(" is forbidden: ")[2]) == (403, why)
+    assert (await alice.post(REQUESTS, json=request("kuber"))).status_code == 201
+
+
+async def test_a_project_without_its_administrator_does_not_stay(
+    alice: httpx2.AsyncClient, http: httpx2.AsyncClient, tmp_path: Path
+) -> None:
+    """When the database refuses the binding, the Namespace is deleted again."""
+    refuse = (
+        "CREATE TRIGGER refuse BEFORE INSERT ON current WHEN NEW.resource LIKE 'rolebindings.%'"
+        " BEGIN SELECT RAISE(ABORT, 'no more bindings'); END"
+    )
+    with closing(sqlite3.connect(database_path(tmp_path / "data"))) as database:
+        database.execute(refuse)
+        database.commit()
+    refused = await alice.post(REQUESTS, json=request("shop"))
+    assert refused.status_code == 503
+    assert "no more bindings" in refused.json()["message"]
+    assert (await http.get("/api/v1/namespaces/shop")).json()["status"]["phase"] == "Terminating"
+
+
 async def test_a_stranger_s_project_is_forbidden(alice: httpx2.AsyncClient) -> None:
     """What ``oc project`` asks: 403 for a project that one is no member of, whether there is one or not."""
     for name in ("default", "nowhere"):
@@ -113,6 +149,14 @@ async def test_may_i_ask_for_projects(alice: httpx2.AsyncClient, http: httpx2.As
     assert (await http.post(path, json=about_bob)).json()["allowed"] is False
     about_masters = {**about_bob, "groups": ["system:masters"]}
     assert (await http.post(path, json=about_masters)).json()["allowed"] is True
+    for given, may in (("", False), ("/version", True)):
+        about_path = {"verb": "get", "isNonResourceURL": True, "path": given, "resource": "users", "resourceName": "~"}
+        assert (await alice.post(path, json={**about_path, "resourceAPIGroup": "user.openshift.io"})).json()[
+            "allowed"
+        ] is may
+    scoped = {"verb": "get", "resource": "pods", "scopes": ["user:info"]}
+    assert (await alice.post(path, json=scoped)).status_code == 400
+    assert (await alice.post(path, json={**scoped, "scopes": []})).status_code == 201
 
 
 async def test_an_administrator_of_a_project_does_not_label_it(alice: httpx2.AsyncClient) -> None:
@@ -125,7 +169,12 @@ async def test_an_administrator_of_a_project_does_not_label_it(alice: httpx2.Asy
     for kind, code in (("merge-patch+json", 422), ("strategic-merge-patch+json", 422), ("apply-patch+yaml", 415)):
         headers, params = {"Content-Type": f"application/{kind}"}, {"fieldManager": "a", "force": "true"}
         assert (await alice.patch(f"{PROJECTS}/shop", json=label, headers=headers, params=params)).status_code == code
-    for part in ({"labels": {"mesh": "yes"}}, {"labels": 5}, {"finalizers": ["a/b"]}):
+    for part in (
+        {"labels": {"mesh": "yes"}},
+        {"labels": {"openshift.io/description": "Sells"}},
+        {"labels": 5},
+        {"finalizers": ["a/b"]},
+    ):
         del project["metadata"]["resourceVersion"]
         changed = {**project, "metadata": {**project["metadata"], **part}}
         assert (await alice.put(f"{PROJECTS}/shop", json=changed)).status_code == 422

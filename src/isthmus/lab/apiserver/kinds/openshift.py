@@ -37,10 +37,10 @@ def change_errors(new: Object, old: Object) -> list[FieldError]:
     why = "field is immutable, try updating the namespace"
     return [
         invalid_value(f"metadata.{kind}[{name}]", after.get(name, ""), why)
-        for kind in ("labels", "annotations")
+        for kind, free in (("labels", ()), ("annotations", (DISPLAY_NAME, DESCRIPTION)))
         for before, after in [(_texts(old, kind), _texts(new, kind))]
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name) and name not in (DISPLAY_NAME, DESCRIPTION)
+        if before.get(name) != after.get(name) and name not in free
     ] + [
         invalid_value(f"metadata.{name}", metadata(new).get(name), why)
         for name in ("finalizers", "ownerReferences")

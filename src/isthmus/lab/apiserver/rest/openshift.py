@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from isthmus.lab.apiserver.changes import WriteOptions
+from isthmus.lab.apiserver.changes import DeleteOptions, WriteOptions
 from isthmus.lab.apiserver.changes.checks import check_types
 from isthmus.lab.apiserver.errors import (
     StatusError,
     already_exists,
     bad_request,
+    forbidden,
     method_not_allowed,
     not_found,
 )
@@ -30,7 +31,7 @@ from isthmus.lab.apiserver.kinds.openshift import (
     REQUESTER,
     USER,
 )
-from isthmus.lab.apiserver.objects import Object, metadata
+from isthmus.lab.apiserver.objects import Key, Object, metadata
 from isthmus.lab.apiserver.rest.answers import json_answer
 from isthmus.lab.apiserver.rest.body import decode_body
 from isthmus.lab.apiserver.rest.services import Call, Services, home
@@ -39,6 +40,7 @@ from isthmus.lab.apiserver.rest.target import Target
 from isthmus.lab.apiserver.rest.writing import answer, check_kind, options_of
 
 _RBAC = "rbac.authorization.k8s.io"
+_RESERVED = ("openshift", "kubernetes", "kube")
 MYSELF = "~"
 """The name of whoever asks."""
 
@@ -66,7 +68,11 @@ async def _request_project(services: Services, call: Call) -> Response:
             raise already_exists(PROJECT.group_resource, name) from error
         raise
     if not options.dry_run:
-        await _make_admin(services, name, call.user, options)
+        try:
+            await _make_admin(services, name, call.user, options)
+        except StatusError:  # a project without an administrator would keep its name from who asked for it
+            await services.changes.delete(resource, Key(resource.storage, "", name), DeleteOptions())
+            raise
     return answer(services, replace(call, target=project), outcome)
 
 
@@ -74,6 +80,11 @@ def _requested_name(request: Object) -> str:
     name = metadata(request).get("name")
     if not name:
         raise bad_request("ProjectRequest: metadata.name must be the name of the project")
+    for reserved in _RESERVED:
+        if name == reserved:
+            raise forbidden(PROJECT.group_resource, name, f'cannot request a project with the name "{reserved}"')
+        if name.startswith(f"{reserved}-"):
+            raise forbidden(PROJECT.group_resource, name, f'cannot request a project starting with "{reserved}-"')
     return str(name)
 
 
@@ -145,8 +156,9 @@ async def _review_access(services: Services, call: Call) -> Response:
 
 def _attributes(review: Object) -> Attributes:
     texts = {name: str(review.get(given) or "") for name, given in _ACTION.items()}
-    if not review.get("isNonResourceURL"):
-        texts["path"] = ""
+    if review.get("scopes"):
+        raise bad_request("SubjectAccessReview: a lab's tokens have no scopes; leave out scopes")
+    texts["path"] = (texts["path"] or "/") if review.get("isNonResourceURL") else ""
     return Attributes(**texts)
 
 
