@@ -15,6 +15,7 @@ import pytest
 from tests.lab.apiserver.clients import Kubectl, http_client, running
 
 from isthmus.lab.apiserver import Settings, Started
+from isthmus.lab.apiserver.rest.target import NO_STREAMS
 from isthmus.lab.apiserver.storage.database import database_path
 
 PROJECTS = "/apis/project.openshift.io/v1/projects"
@@ -114,6 +115,23 @@ async def test_a_stranger_s_project_is_forbidden(alice: httpx2.AsyncClient) -> N
         assert refused.status_code == 403
         assert refused.json()["message"].startswith(why)
         assert (await alice.delete(f"{PROJECTS}/{name}")).status_code == 403
+
+
+async def test_who_may_have_streams_is_told_that_there_are_none(
+    alice: httpx2.AsyncClient, http: httpx2.AsyncClient
+) -> None:
+    """The right to ``pods/exec`` is asked for first, as for any part of a pod; then comes why it does not work."""
+    await http.post(REQUESTS, json=request("other"))
+    await http.post(BINDINGS.format("other"), json=view_of("v", "alice"))
+    await alice.post(REQUESTS, json=request("shop"))
+    for part in ("exec", "attach", "portforward"):
+        path = f"/api/v1/namespaces/{{}}/pods/one/{part}"
+        for answer in (await alice.post(path.format("shop")), await alice.get(path.format("shop"))):
+            assert (answer.status_code, answer.json()["message"]) == (405, NO_STREAMS)
+        refused = await alice.post(path.format("other"))
+        assert refused.status_code == 403
+        assert f'cannot create resource "pods/{part}" in API group "" in the name' in refused.json()["message"]
+    assert (await alice.get("/api/v1/namespaces/shop/configmaps/one/exec")).status_code == 404
 
 
 async def test_service_accounts_do_not_ask_for_projects(http: httpx2.AsyncClient) -> None:

@@ -52,6 +52,7 @@ _EDIT = [
     *_VIEW,
     _rule("", "secrets", READ),
     _rule("", "configmaps endpoints events pods secrets serviceaccounts services", WRITE),
+    _rule("", "pods/attach pods/exec pods/portforward", (*READ, *WRITE)),
     _rule("", "serviceaccounts/token", ("create",)),
     _rule("", "serviceaccounts", ("impersonate",)),
     _rule("apps", "deployments deployments/scale replicasets replicasets/scale", WRITE),

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from isthmus.lab.apiserver.changes.checks import check_types
 from isthmus.lab.apiserver.changes.metadata import rfc3339
 from isthmus.lab.apiserver.errors import (
+    StatusError,
     bad_request,
     conflict,
     invalid,
@@ -31,6 +32,7 @@ from isthmus.lab.apiserver.rest.body import decode_body, decode_json, media_type
 from isthmus.lab.apiserver.rest.logs import pod_log
 from isthmus.lab.apiserver.rest.reading import get_stored
 from isthmus.lab.apiserver.rest.services import Call, Services
+from isthmus.lab.apiserver.rest.target import NO_STREAMS, STREAMS
 from isthmus.lab.apiserver.rest.writing import JSON_PATCH, check_kind, key_of, options_of, scale_patches
 
 Subresource = Callable[[Services, Call], Awaitable[Response | Stream]]
@@ -227,4 +229,14 @@ def _binding(services: Services, call: Call, account: Stored, spec: _TokenSpec) 
     return Binding(call.target.namespace, named, secret=to)
 
 
-SUBRESOURCES: Mapping[str, Subresource] = {"scale": scale, "finalize": finalize, "token": token, "log": pod_log}
+async def _no_stream(_services: Services, _call: Call) -> Response:
+    raise StatusError(405, "MethodNotAllowed", NO_STREAMS, details={})
+
+
+SUBRESOURCES: Mapping[str, Subresource] = {
+    "scale": scale,
+    "finalize": finalize,
+    "token": token,
+    "log": pod_log,
+    **dict.fromkeys(STREAMS, _no_stream),
+}

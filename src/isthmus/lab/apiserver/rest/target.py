@@ -63,11 +63,15 @@ def parse_path(path: str) -> ResourcePath | None:
 
 
 def find_target(path: ResourcePath, registry: Registry) -> Target:
-    """The target of a path. Raises StatusError (404, 405) when nothing is served there."""
+    """The target of a path. Raises StatusError (404) when nothing is served there.
+
+    Streams of pods are found, so that they are authorized like others and then refused (``NO_STREAMS``).
+    """
     resource = registry.at(path.group, path.version, path.plural)
-    if resource is not None and resource.storage == "pods" and path.subresource in STREAMS:
-        raise StatusError(405, "MethodNotAllowed", NO_STREAMS, details={})
-    if resource is None or (path.subresource and path.subresource not in resource.subresources):
+    if resource is None:
+        raise page_not_found()
+    streams = STREAMS if resource.storage == "pods" else frozenset[str]()
+    if path.subresource and path.subresource not in resource.subresources | streams:
         raise page_not_found()
     if bool(path.namespace) and not resource.namespaced:
         raise page_not_found()
