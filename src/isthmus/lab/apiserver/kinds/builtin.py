@@ -186,7 +186,7 @@ RESOURCES: tuple[Resource, ...] = (
         name_rule="path",
     ),
     *(
-        _kind(api_version, kind, plural, namespaced=namespaced, verbs=_CREATE_ONLY)
+        _kind(api_version, kind, plural, namespaced=namespaced, verbs=_CREATE_ONLY, kept=False)
         for api_version, kind, plural, namespaced in (
             ("authentication.k8s.io/v1", "TokenReview", "tokenreviews", False),
             ("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", False),

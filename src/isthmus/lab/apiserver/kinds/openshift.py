@@ -67,8 +67,8 @@ PROJECT = Resource(
 )
 
 
-def _asked(group: str, kind: str, plural: str, verbs: tuple[str, ...]) -> Resource:
-    """A kind of which no objects are kept."""
+def _asked(group: str, kind: str, plural: str, verbs: tuple[str, ...], *, by: str = "") -> Resource:
+    """A kind of which no objects are kept; ``by``: the kind that answers its creation."""
     return Resource(
         group=group,
         version="v1",
@@ -78,11 +78,15 @@ def _asked(group: str, kind: str, plural: str, verbs: tuple[str, ...]) -> Resour
         namespaced=False,
         verbs=verbs,
         columns=PLAIN,
+        kept=False,
+        answered_by=by,
     )
 
 
-PROJECT_REQUEST = _asked(PROJECT_GROUP, "ProjectRequest", "projectrequests", ("create", "list"))
+PROJECT_REQUEST = _asked(PROJECT_GROUP, "ProjectRequest", "projectrequests", ("create", "list"), by="Project")
 USER = _asked(USER_GROUP, "User", "users", ("get",))
-ACCESS_REVIEW = _asked(REVIEW_GROUP, "SubjectAccessReview", "subjectaccessreviews", ("create",))
+ACCESS_REVIEW = _asked(
+    REVIEW_GROUP, "SubjectAccessReview", "subjectaccessreviews", ("create",), by="SubjectAccessReviewResponse"
+)
 
 RESOURCES = (PROJECT, PROJECT_REQUEST, USER, ACCESS_REVIEW)

@@ -109,11 +109,18 @@ class Resource:
     custom: bool = False
     deprecation: str = ""  # what clients of this version are warned of
     keeps_generation: bool = False
+    kept: bool = True  # False: a question or a request, which is answered at once
+    answered_by: str = ""  # the kind that its creation is answered with ("" = its own)
     view: View | None = field(default=None, compare=False)  # None: its objects are stored as they are
 
     @property
     def gvk(self) -> GroupVersionKind:
         return GroupVersionKind(self.group, self.version, self.kind)
+
+    @property
+    def created_kind(self) -> GroupVersionKind:
+        """The kind that its creation is answered with."""
+        return self.gvk._replace(kind=self.answered_by or self.kind)
 
     @property
     def api_version(self) -> str:

@@ -22,12 +22,11 @@ from isthmus.lab.apiserver.rest import writing
 from isthmus.lab.apiserver.rest.answers import Stream, json_answer, status_answer, text_answer, warn
 from isthmus.lab.apiserver.rest.body import BODY_LIMIT
 from isthmus.lab.apiserver.rest.oauth import OAuth
-from isthmus.lab.apiserver.rest.openshift import OPENSHIFT
+from isthmus.lab.apiserver.rest.openshift import ANSWERS
 from isthmus.lab.apiserver.rest.options import ListOptions, list_options, truth
 from isthmus.lab.apiserver.rest.pages import Pages
 from isthmus.lab.apiserver.rest.reading import get_stored, list_body, list_table, object_table, read_page
 from isthmus.lab.apiserver.rest.receiving import read_body
-from isthmus.lab.apiserver.rest.reviews import review
 from isthmus.lab.apiserver.rest.services import Call, Services
 from isthmus.lab.apiserver.rest.sight import Sight
 from isthmus.lab.apiserver.rest.subresources import SUBRESOURCES
@@ -123,12 +122,10 @@ class App:
         return impersonated(name, groups)
 
     async def _call(self, call: Call) -> Answer:
-        if (asked := OPENSHIFT.get(call.target.resource.group_resource)) is not None:
-            return await asked(self._services, call)
+        if not call.target.resource.kept:
+            return await ANSWERS[call.target.resource.group_kind](self._services, call)
         if call.target.subresource and (special := SUBRESOURCES.get(call.target.subresource)):
             return await special(self._services, call)
-        if "get" not in call.target.resource.verbs:
-            return await review(self._services, call)
         act = _ACTIONS[call.verb]
         if call.verb not in (
             *call.target.resource.verbs,

@@ -15,7 +15,6 @@ from isthmus.lab.apiserver.kinds.builtin import spoken_kind
 from isthmus.lab.apiserver.kinds.resource import GroupVersionKind, version_path
 from isthmus.lab.apiserver.objects import encode_json
 from isthmus.lab.apiserver.rest.operations import (
-    CREATED_KINDS,
     DELETE_OPTIONS,
     LIST_META,
     OBJECT_META,
@@ -80,8 +79,7 @@ def _name(resource: Resource) -> str:
 def _others(resource: Resource) -> set[GroupVersionKind]:
     """The kinds beside its own that a resource's paths speak."""
     spoken = {spoken_kind(resource, name) for name in resource.subresources}
-    if resource.group_resource in CREATED_KINDS:
-        spoken.add(CREATED_KINDS[resource.group_resource])
+    spoken.add(resource.created_kind)
     return spoken - {resource.gvk}
 
 

@@ -5,13 +5,12 @@ Source: OpenShift API reference, ProjectRequest, User, SubjectAccessReview of au
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.responses import Response
 
 from isthmus.lab.apiserver.changes import DeleteOptions, WriteOptions
-from isthmus.lab.apiserver.changes.checks import check_types
 from isthmus.lab.apiserver.errors import (
     StatusError,
     already_exists,
@@ -33,11 +32,11 @@ from isthmus.lab.apiserver.kinds.openshift import (
 )
 from isthmus.lab.apiserver.objects import Key, Object, metadata
 from isthmus.lab.apiserver.rest.answers import json_answer
-from isthmus.lab.apiserver.rest.body import decode_body
+from isthmus.lab.apiserver.rest.reviews import REVIEWS, Answered, asked
 from isthmus.lab.apiserver.rest.services import Call, Services, home
 from isthmus.lab.apiserver.rest.tables import table, table_request
 from isthmus.lab.apiserver.rest.target import Target
-from isthmus.lab.apiserver.rest.writing import answer, check_kind, options_of
+from isthmus.lab.apiserver.rest.writing import answer, options_of
 
 _RBAC = "rbac.authorization.k8s.io"
 _RESERVED = ("openshift", "kubernetes", "kube")
@@ -52,11 +51,7 @@ async def _request_project(services: Services, call: Call) -> Response:
     """POST makes a Namespace of which who asks is the administrator; GET tells whether one may ask at all."""
     if call.verb == "list":
         return json_answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
-    if call.verb != "create":
-        raise method_not_allowed()
-    request = decode_body(call.body, call.content_type)
-    check_kind(request, PROJECT_REQUEST)
-    check_types(request, PROJECT_REQUEST.gvk)
+    request = asked(call)
     name, project = _requested_name(request), Target(PROJECT)
     resource, options = home(services, project).resource, replace(options_of(call), api_version="v1")
     try:
@@ -139,11 +134,7 @@ async def _user(services: Services, call: Call) -> Response:
 
 async def _review_access(services: Services, call: Call) -> Response:
     """POST: may who asks, or somebody else, do that?"""
-    if call.verb != "create":
-        raise method_not_allowed()
-    review = decode_body(call.body, call.content_type)
-    check_kind(review, ACCESS_REVIEW)
-    check_types(review, ACCESS_REVIEW.gvk)
+    review = asked(call)
     attributes = _attributes(review)
     response = {
         "kind": "SubjectAccessReviewResponse",
@@ -182,11 +173,12 @@ def _subject(services: Services, call: Call, review: Object) -> User:
     return User(name, tuple(groups))
 
 
-OPENSHIFT: Mapping[str, Callable[[Services, Call], Awaitable[Response]]] = {
-    PROJECT_REQUEST.group_resource: _request_project,
-    USER.group_resource: _user,
-    ACCESS_REVIEW.group_resource: _review_access,
+ANSWERS: Mapping[str, Answered] = {
+    **REVIEWS,
+    PROJECT_REQUEST.group_kind: _request_project,
+    USER.group_kind: _user,
+    ACCESS_REVIEW.group_kind: _review_access,
 }
-"""How kinds are answered of which no objects are kept."""
+"""How each kind is answered of which no objects are kept, by ``Kind.group``."""
 
-__all__ = ["MYSELF", "OPENSHIFT"]
+__all__ = ["ANSWERS", "MYSELF"]

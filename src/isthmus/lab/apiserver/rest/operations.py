@@ -10,7 +10,6 @@ from typing import Any
 
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.kinds.builtin import SUBRESOURCE_VERBS, spoken_kind
-from isthmus.lab.apiserver.kinds.openshift import ACCESS_REVIEW, PROJECT_REQUEST
 from isthmus.lab.apiserver.kinds.resource import GroupVersionKind, version_path
 from isthmus.lab.apiserver.rest.writing import accepted_patches, scale_patches
 
@@ -26,13 +25,6 @@ PathItems = dict[str, Any]
 def schema_name(group: str, version: str, kind: str) -> str:
     """The name of a kind's schema among the document's components."""
     return f"{'.'.join(reversed((group or 'core').split('.')))}.{version}.{kind}"
-
-
-CREATED_KINDS = {
-    PROJECT_REQUEST.group_resource: PROJECT_REQUEST.gvk._replace(kind="Project"),
-    ACCESS_REVIEW.group_resource: ACCESS_REVIEW.gvk._replace(kind="SubjectAccessReviewResponse"),
-}
-"""Kinds whose creation is answered with another."""
 
 
 def path_items(resource: Resource) -> PathItems:
@@ -111,14 +103,14 @@ def _kind(resource: Resource, subresource: str = "") -> dict[str, str]:
 
 
 def _list(resource: Resource) -> dict[str, Any]:
-    if resource.group_resource == PROJECT_REQUEST.group_resource:
+    if not resource.kept:
         return _operation(resource.gvk, "list", {"200": _content(reference(STATUS))})
     name = schema_name(resource.group, resource.version, resource.list_name)
     return _operation(resource.gvk, "list", {"200": _content(reference(name))}, parameters=_LIST)
 
 
 def _create(resource: Resource) -> dict[str, Any]:
-    created = schema_name(*CREATED_KINDS.get(resource.group_resource, resource.gvk))
+    created = schema_name(*resource.created_kind)
     body = _content(_kind(resource), (JSON, YAML))
     return _operation(resource.gvk, "post", {"201": _content(reference(created))}, parameters=_WRITE, body=body)
 

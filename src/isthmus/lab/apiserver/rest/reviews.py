@@ -5,7 +5,7 @@ Source: authentication.k8s.io/v1 (TokenReview, SelfSubjectReview), authorization
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,18 +25,30 @@ from isthmus.lab.apiserver.rest.writing import check_kind
 Spec = Mapping[str, Any]
 
 
-async def review(services: Services, call: Call) -> Response:
-    """POST of a review. Raises StatusError."""
-    if call.method != "POST":
+Answered = Callable[[Services, Call], Awaitable[Response]]
+"""How a kind is answered of which no objects are kept."""
+
+
+def asked(call: Call) -> Object:
+    """The question that a POST puts. Raises StatusError."""
+    if call.verb != "create":
         raise method_not_allowed()
     obj = decode_body(call.body, call.content_type)
     check_kind(obj, call.target.resource)
     check_types(obj, call.target.resource.gvk)
-    spec = obj.get("spec") or {}
-    status = _REVIEWS[call.target.resource.kind](services, call, spec)
-    return json_answer(
-        {**obj, "metadata": {**obj["metadata"], "creationTimestamp": None}, "status": status}, status=201
-    )
+    return obj
+
+
+def _review(judge: Callable[[Services, Call, Spec], Object]) -> Answered:
+    """A review is answered with itself, and in its status what ``judge`` says of its spec."""
+
+    async def answer(services: Services, call: Call) -> Response:
+        obj = asked(call)
+        status = judge(services, call, obj.get("spec") or {})
+        meta = {**obj["metadata"], "creationTimestamp": None}
+        return json_answer({**obj, "metadata": meta, "status": status}, status=201)
+
+    return answer
 
 
 def _self_subject(_services: Services, call: Call, _spec: Spec) -> Object:
@@ -114,11 +126,12 @@ def _resource_rule(rule: Mapping[str, Any]) -> Object:
     return {name: rule[name] for name in ("verbs", "apiGroups", "resources", "resourceNames") if rule.get(name)}
 
 
-_REVIEWS: Mapping[str, Callable[[Services, Call, Spec], Object]] = {
-    "SelfSubjectReview": _self_subject,
-    "TokenReview": _token,
-    "SelfSubjectAccessReview": _self_access,
-    "SubjectAccessReview": _subject_access,
-    "LocalSubjectAccessReview": _local_access,
-    "SelfSubjectRulesReview": _self_rules,
+REVIEWS: Mapping[str, Answered] = {
+    "SelfSubjectReview.authentication.k8s.io": _review(_self_subject),
+    "TokenReview.authentication.k8s.io": _review(_token),
+    "SelfSubjectAccessReview.authorization.k8s.io": _review(_self_access),
+    "SubjectAccessReview.authorization.k8s.io": _review(_subject_access),
+    "LocalSubjectAccessReview.authorization.k8s.io": _review(_local_access),
+    "SelfSubjectRulesReview.authorization.k8s.io": _review(_self_rules),
 }
+"""By ``Kind.group``."""
