@@ -18,9 +18,8 @@ from tests.envoy.conftest import ENVOY, bootstrap
 from isthmus.api.logs import AccessLogFile
 from isthmus.envoy import cluster, egress, endpoint, ingress, message, secret, tls
 from isthmus.envoy.access_format import OPERATORS
-from isthmus.federation.names import outbound_sni
+from isthmus.federation.names import MAX_SERVER_NAME_BYTES, outbound_sni
 from isthmus.federation.plan import EgressPlan, Endpoint, IngressPlan, RemotePeer
-from isthmus.federation.workload import MAX_SERVER_NAME_BYTES
 
 ADS = {"ads": {}, "resource_api_version": "V3"}
 SERVER_NAME = "outbound_.9080_._.reviews.bookinfo.svc.red-mesh-exports.local"

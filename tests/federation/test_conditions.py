@@ -24,6 +24,7 @@ from isthmus.federation.exports import ExportRules, LocalPort, LocalService
 from isthmus.federation.import_table import ImportTable
 from isthmus.federation.imports import ImportRules
 from isthmus.federation.messages import ServiceMessage, ServicePort
+from isthmus.federation.names import is_server_name, outbound_sni
 from isthmus.federation.selection import Problem, QualifiedName, Scope, rule_problems
 
 NOW = datetime(2026, 11, 22, 20, 39, 37, 123456, tzinfo=UTC)
@@ -157,6 +158,37 @@ def test_a_local_service_without_the_imports_ports_is_told(ports: set[int] | Non
     found = import_problems(imports(rule, offered=("a/x",)), lambda name: ports)
     assert [problem.reason for problem in found] == ["LocalServiceDiffers"] * is_told
     assert all("importRules[0]" in problem.message and "shop/x" in problem.message for problem in found)
+
+
+def test_an_import_that_cannot_be_asked_for_is_told() -> None:
+    """A peer may tell a name that is too long to be asked for: which one, on which rule, and what to do, is told."""
+    table = imports(by_name("a"), offered=("a/x", f"a/{'x' * 220}"))
+    (problem,) = import_problems(table, lambda name: None)
+    assert (problem.rule, problem.reason) == (0, "InvalidServerName")
+    assert "cannot be called on 1 of its 1 ports: 'outbound_.9080_._.xxx" in problem.message
+    assert problem.message.endswith("have the peer export it under another name")
+    table.clear()
+    assert import_problems(table, lambda name: None) == []
+
+
+def test_what_is_told_of_a_name_goes_with_it() -> None:
+    """A service that is no longer offered, or of which no rule imports anything, has nothing wrong."""
+    table = imports(by_name("a"), offered=("a/é",))
+    assert [each.reason for each in import_problems(table, lambda name: None)] == ["InvalidServerName"]
+    assert "'outbound_.9080_._.\\xe9.a.svc" in import_problems(table, lambda name: None)[0].message
+    table.configure(ImportRules())
+    assert import_problems(table, lambda name: None) == []
+
+
+def test_names_that_are_exported_can_be_asked_for() -> None:
+    """However long names and alias are, what a peer is told of fits into a server name."""
+    longest = "x" * 63
+    table = ExportTable(longest, system_namespace="green-mesh-system")
+    rule = by_name("", "", name=longest, namespace=longest)
+    rules = ExportRules.of(msgspec.convert([rule], tuple[ExportRule, ...]))
+    table.configure(rules, [], [LocalService(QualifiedName("a", "x"), (LocalPort("http", 80),))])
+    (message,) = table.messages()
+    assert is_server_name(outbound_sni(message.hostname, 65535))
 
 
 def test_a_rule_that_cannot_be_used_is_told() -> None:

@@ -10,6 +10,7 @@ from isthmus.api.selectors import LocalService, ServiceMapping
 from isthmus.federation.imports import ImportedName, ImportRules
 from isthmus.federation.listing import Listing
 from isthmus.federation.messages import ServiceMessage
+from isthmus.federation.names import is_server_name, outbound_sni
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class Import:
     def ports(self) -> tuple[int, ...]:
         """The TCP ports it has, sorted; of a port named twice, one."""
         return tuple(sorted({port.port for port in self.service.service_ports if port.port > 0}))
+
+    @property
+    def nameless_ports(self) -> tuple[int, ...]:
+        """Those of its ports that no call can go to: what would be asked for can be no server name."""
+        return tuple(port for port in self.ports if not is_server_name(outbound_sni(self.service.hostname, port)))
 
 
 class ImportTable:
@@ -42,6 +48,7 @@ class ImportTable:
         self._holders: dict[str, tuple[str, ...]] = {}
         self._clashing: set[str] = set()
         self._local: set[str] = set()
+        self._nameless: set[str] = set()
         self.listing: Listing[str] = Listing()
         """:meth:`status` as JSON, kept up to date entry by entry."""
 
@@ -61,8 +68,9 @@ class ImportTable:
     def clear(self) -> frozenset[str]:
         """Forget the peer altogether."""
         gone = frozenset(self.imports)
-        for each in (self.imports, self._offered, self._holders, self._clashing, self._local, self.listing):
+        for each in (self.imports, self._offered, self._holders, self._clashing, self._local, self._nameless):
             each.clear()
+        self.listing.clear()
         return gone
 
     def status(self) -> tuple[ServiceMapping, ...]:
@@ -99,6 +107,10 @@ class ImportTable:
         """Imports that join a Service of their name, if there is one, by exported host name, sorted."""
         return ((hostname, self.imports[hostname]) for hostname in sorted(self._local))
 
+    def nameless(self) -> Iterable[tuple[str, Import]]:
+        """Imports with ports that no call can go to, by exported host name, sorted."""
+        return ((hostname, self.imports[hostname]) for hostname in sorted(self._nameless))
+
     def _settle(self, hostname: str) -> bool:
         service = self._offered.get(hostname)
         called = self.rules.imported_name(service) if service is not None else None
@@ -113,10 +125,13 @@ class ImportTable:
         return before != after
 
     def _replace(self, hostname: str, before: Import | None, after: Import | None) -> None:
+        self._nameless.discard(hostname)
         if before is not None:
             del self.imports[hostname]
         if after is not None:
             self.imports[hostname] = after
+            if after.nameless_ports:
+                self._nameless.add(hostname)
         self._rename(hostname, before.called if before else None, after.called if after else None)
 
     def _rename(self, hostname: str, before: ImportedName | None, after: ImportedName | None) -> None:

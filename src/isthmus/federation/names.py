@@ -17,6 +17,10 @@ to it, in seconds since 1970. What a peer says under that name is replaced."""
 CHECK_ANNOTATION = "isthmus.io/check"
 """On a ServiceMeshPeer: asks the control plane to check the link; its value comes back with the answer."""
 
+MAX_SERVER_NAME_BYTES = 255
+"""Of Envoy's ``UpstreamTlsContext.sni``. Names by the protocol have 228 at most, of which each part is a DNS label."""
+
+_SERVER_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_SERVER_NAME_BYTES}}}")
 _OUTBOUND = re.compile(r"outbound_\.(?P<port>[0-9]{1,5})_\._\.(?P<host>.+)")
 
 
@@ -46,6 +50,11 @@ def discovery_name(peer: str, namespace: str) -> str:
 def outbound_sni(hostname: str, port: int) -> str:
     """The server name that an importer's egress gateway asks for."""
     return f"outbound_.{port}_._.{hostname}"
+
+
+def is_server_name(text: str) -> bool:
+    """Whether a gateway can ask for it in a handshake (RFC 6066 §3: a DNS name in ASCII; ``_`` is the protocol's)."""
+    return _SERVER_NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,13 @@ from functools import lru_cache
 
 from isthmus.federation.import_table import Import
 from isthmus.federation.messages import FEW
-from isthmus.federation.names import outbound_sni
+from isthmus.federation.names import is_server_name, outbound_sni
 from isthmus.federation.plan import ImportedPort
 from isthmus.federation.ports import ImportKey, PortBook
 from isthmus.federation.selection import QualifiedName
 from isthmus.identity import IdentityError, SpiffeId, TrustDomain
 
 MAX_NAME_LENGTH = 63
-MAX_SERVER_NAME_BYTES = 255
-"""Of Envoy's ``UpstreamTlsContext.sni``. Names by the protocol have 228 at most, of which each part is a DNS label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +41,8 @@ class Workload:
     def gateway_ports(self, trust_domain: TrustDomain, *, trusted_as: str = "") -> tuple[ImportedPort, ...]:
         """What the egress gateway has to do for it; nothing where no identity of the peer may answer (fail closed).
 
-        Nor where the name to ask for is longer than Envoy takes: a peer that tells such names would make a gateway one
-        whose configuration is refused.
+        Nor where the name to ask for can be no server name: a peer that tells such names would make a gateway one whose
+        configuration is refused.
 
         ``trusted_as`` is that of the peer's configuration.
         """
@@ -53,7 +51,7 @@ class Workload:
         return tuple(
             ImportedPort(port.gateway_port, self.imported.peer, message.hostname, port.port, servers, trusted_as)
             for port in self.ports
-            if servers and len(outbound_sni(message.hostname, port.port).encode()) <= MAX_SERVER_NAME_BYTES
+            if servers and is_server_name(outbound_sni(message.hostname, port.port))
         )
 
 
