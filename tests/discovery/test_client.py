@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,9 @@ class Told:
         self.events.append("connected")
         self.offsets.append(clock_offset_s)
 
+    def clock_told(self, offset_s: float) -> None:
+        self.offsets.append(offset_s)
+
     def watch_failed(self, cause: str, *, at_own_gateway: bool) -> None:
         self.events.append(f"failed: {cause}")
         self.own_gateway.append(at_own_gateway)
@@ -86,6 +90,26 @@ async def test_the_end_of_the_peers_certificate(mesh: Mesh, headers: tuple[str, 
         assert client.certificate_ends == ends
         assert told.tally.lists_received == told.tally.connects == 1
         assert told.tally.bytes_received > 100
+
+
+@pytest.mark.parametrize("first", ["600", "nan", None], ids=["told", "nonsense", "not told"])
+async def test_a_peers_time_is_heard_anew(mesh: Mesh, first: str | None) -> None:
+    """A peer that tells its time is asked for it while the watch stands: a clock that is set right is noticed."""
+
+    def clock(ahead_s: str) -> bytes:
+        told = f"isthmus-time: {time.time() + float(ahead_s):.3f}"
+        return f"HTTP/1.1 200 OK\r\n{told}\r\ncontent-length: 2\r\n\r\n{{}}".encode()
+
+    asked = [b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n", clock("0"), clock("-600")]
+    script = {
+        "/v1/watch": [head(*(f"isthmus-time: {time.time() + float(each)}" for each in [first] if each)), HANG],
+        "/v1/services/": [answered_list(service("ratings"))],
+    }
+    told, peer = Told(), ScriptedPeer(script, in_turn={"/v1/peer": asked})
+    async with peer.listening(mesh.serves(EGRESS)), _following(mesh, peer.port, told, clock_again_s=0.01):
+        await until(lambda: "list" in told.events and (first != "600" or len(told.offsets) > 2))
+    assert told.offsets[:3] == ([pytest.approx(each, abs=5) for each in (600, 0, -600)] if first == "600" else [None])
+    assert [each for each in told.events if each.startswith("failed")] == []
 
 
 class TestWithAnIsthmus:
@@ -378,11 +402,13 @@ async def _exporting(mesh: Mesh, green: GreenLink, *, context: ssl.SSLContext | 
 
 
 @asynccontextmanager
-async def _following(mesh: Mesh, where: Where | ScriptedPeer | int, told: Told) -> AsyncIterator[PeerClient]:
+async def _following(
+    mesh: Mesh, where: Where | ScriptedPeer | int, told: Told, *, clock_again_s: float = 60.0
+) -> AsyncIterator[PeerClient]:
     """A client that follows the peer behind a port, which may change."""
     route = mesh.route(0, caller=INGRESS)
     route = replace(route, endpoints=lambda: [Endpoint(HOST, where if isinstance(where, int) else where.port)])
-    client = PeerClient(route, told)
+    client = PeerClient(route, told, clock_again_s=clock_again_s)
     async with in_background(client.run()):
         yield client
 

@@ -75,5 +75,8 @@ def test_clocks_are_apart_as_long_as_they_are() -> None:
     assert seen.clock_offset_s(time.clock) == pytest.approx(600.0)
     time.set(timedelta(seconds=600))
     assert seen.clock_offset_s(time.clock) == pytest.approx(0.0)
+    time.passes(HOUR)
+    seen.clock_told(time.clock, -600.0)
+    assert seen.clock_offset_s(time.clock) == pytest.approx(-600.0)
     seen.connected(time.clock, None)
     assert seen.clock_offset_s(time.clock) is None

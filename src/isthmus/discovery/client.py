@@ -13,7 +13,7 @@ from typing import Final
 from isthmus.discovery.bundle_document import MAX_BUNDLE_BYTES
 from isthmus.discovery.errors import LinkError
 from isthmus.discovery.exchange import Route, call
-from isthmus.discovery.link import Link
+from isthmus.discovery.link import CLOCK_AGAIN_S, Link
 from isthmus.discovery.report import LinkReport, PeerListener
 from isthmus.federation.catalogue import Catalogue
 from isthmus.federation.messages import MAX_EVENT_BYTES, LinkView, ServiceMessage, parse_link_view
@@ -23,17 +23,26 @@ SHORT_TIMEOUT_S: Final = 5.0
 
 
 class PeerClient:
-    """One peer's exports; ``seed`` is what was known of them before.
+    """One peer's exports; ``seed`` is what was known of them before, ``clock_again_s`` how often the peer is
+    asked for its time.
 
     Nothing happens before :meth:`run`, and everything ends at once when that is cancelled.
     """
 
-    def __init__(self, route: Route, listener: PeerListener, *, seed: Iterable[ServiceMessage] = ()) -> None:
+    def __init__(
+        self,
+        route: Route,
+        listener: PeerListener,
+        *,
+        seed: Iterable[ServiceMessage] = (),
+        clock_again_s: float = CLOCK_AGAIN_S,
+    ) -> None:
         self._route = route
         self._view = PeerView(seed)
         self._report = LinkReport(route.peer, listener)
         self._nudged = asyncio.Event()
         self._attempt = 0
+        self._clock_again_s = clock_again_s
 
     @property
     def known(self) -> Catalogue:
@@ -94,7 +103,14 @@ class PeerClient:
             async with call(self._route, "/v1/watch", attempt=self._attempt) as watch:
                 if watch.status != 200:
                     return LinkError(watch.status_line)
-                await Link(self._route, watch, self._view, report=self._report, attempt=self._attempt).follow()
+                await Link(
+                    self._route,
+                    watch,
+                    self._view,
+                    report=self._report,
+                    attempt=self._attempt,
+                    clock_again_s=self._clock_again_s,
+                ).follow()
         except LinkError as error:
             return error
 

@@ -6,6 +6,7 @@ Reads the watch, keeps the time and fetches lists, all three on behalf of ``fede
 import asyncio
 import math
 import time
+from contextlib import suppress
 from typing import Final, NoReturn
 
 from isthmus.discovery.errors import LinkError
@@ -27,17 +28,29 @@ from isthmus.federation.peer_view import Action, Disconnect, FetchList, PeerView
 LIST_TIMEOUT_S: Final = 30.0
 """For the body of a list; the longest one that is accepted needs 9 Mbit/s."""
 LONGEST_HEARTBEAT_S: Final = 300.0
+CLOCK_AGAIN_S: Final = 60.0
+"""How often a peer that tells its time is asked for it anew while the watch stands: clocks are set meanwhile."""
 
 
 class Link:
     """One watch; its owner closes the connection."""
 
-    def __init__(self, route: Route, watch: Answer, view: PeerView, *, report: LinkReport, attempt: int) -> None:
+    def __init__(
+        self,
+        route: Route,
+        watch: Answer,
+        view: PeerView,
+        *,
+        report: LinkReport,
+        attempt: int,
+        clock_again_s: float,
+    ) -> None:
         self._route = route
         self._watch = watch
         self._view = view
         self._report = report
         self._attempt = attempt
+        self._clock_again_s = clock_again_s
         self._list_wanted = asyncio.Event()
         self._moved = asyncio.Event()  # the view has changed, and perhaps its deadline
 
@@ -45,7 +58,7 @@ class Link:
         """Follow the peer until the watch ends; raises LinkError, always, with the reason."""
         heartbeat_s = _heartbeat_s(self._watch)
         self._report.certificate_ends = moment_of(self._watch.header(CERTIFICATE_HEADER))
-        self._report.connected(heartbeat_s, clock_offset_s(self._watch.header(TIME_HEADER), now=time.time()))
+        self._report.connected(heartbeat_s, _offset_s(self._watch))
         self._carry_out(self._view.connected(_now(), heartbeat_s=heartbeat_s))
         reason = await self._follow_until_error()
         # A group that fails while it is cancelled from outside tells of the failure only (until Python 3.13).
@@ -60,6 +73,8 @@ class Link:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fetch_lists(), name=f"lists of {self._route.peer}")
                 tasks.create_task(self._keep_time(), name=f"heartbeat of {self._route.peer}")
+                if _offset_s(self._watch) is not None:
+                    tasks.create_task(self._ask_time(), name=f"clock of {self._route.peer}")
                 # In the body: only there does a group of Python 3.11 take back its own cancellation of this task.
                 await self._read_watch()
         except* LinkError as group:
@@ -118,6 +133,18 @@ class Link:
             except TimeoutError:
                 self._carry_out(self._view.tick(_now()))
 
+    async def _ask_time(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(self._clock_again_s)
+            with suppress(LinkError):  # how the link fares is for the watch to tell
+                self._report.clock_told(await self._get_offset_s())
+
+    async def _get_offset_s(self) -> float | None:
+        async with call(self._route, "/v1/peer", attempt=self._attempt) as answer:
+            offset_s = _offset_s(answer)
+            await answer.read_all(limit=MAX_EVENT_BYTES, timeout_s=LIST_TIMEOUT_S)
+        return offset_s
+
     def _carry_out(self, actions: list[Action]) -> None:
         self._moved.set()
         for action in actions:
@@ -138,6 +165,11 @@ def _heartbeat_s(watch: Answer) -> float | None:
     except ValueError:
         return None
     return promised if math.isfinite(promised) and 0 < promised <= LONGEST_HEARTBEAT_S else None
+
+
+def _offset_s(answer: Answer) -> float | None:
+    """How far the peer's clock is ahead of ours; None if the answer, which has just come, does not say."""
+    return clock_offset_s(answer.header(TIME_HEADER), now=time.time())
 
 
 def _now() -> float:

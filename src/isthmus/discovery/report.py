@@ -22,6 +22,9 @@ class PeerListener(Protocol):
     def watch_connected(self, *, clock_offset_s: float | None) -> None:
         """The watch is open; so far is the peer's clock ahead of ours, None if it did not say."""
 
+    def clock_told(self, offset_s: float) -> None:
+        """The peer has told its time again, while the watch stands: so far is it ahead of ours."""
+
     def watch_failed(self, cause: str, *, at_own_gateway: bool) -> None:
         """The watch ended, or could not be opened: an HTTP status line, or the cause in words.
 
@@ -63,6 +66,11 @@ class LinkReport:
         self._news.settled("unreachable")
         self._log.info("peer connected", heartbeat_s=heartbeat_s)
         self._listener.watch_connected(clock_offset_s=clock_offset_s)
+
+    def clock_told(self, offset_s: float | None) -> None:
+        """The peer was asked for its time again; None if it did not say, and what it said before counts."""
+        if offset_s is not None:
+            self._listener.clock_told(offset_s)
 
     def failed(self, error: LinkError) -> None:
         """The watch ended, or an attempt to open it did not succeed."""

@@ -43,7 +43,7 @@ class Evidence:
         return max(0.0, self.changed_at + SETTLED_S - now)
 
     def clock_offset_s(self, clock: Clock) -> float | None:
-        """How far the peer's clock is ahead of ours, which may have been set since the watch was opened."""
+        """How far the peer's clock is ahead of ours, which may have been set since the peer told its time."""
         if self.peer_clock_s is None:
             return None
         return self.peer_clock_s + clock.monotonic_s() - clock.now().timestamp()
@@ -53,8 +53,12 @@ class Evidence:
         self.changed_at = clock.monotonic_s()
         self.watch_failure = self.gateway_failure = self.doubt = ""
         self.diagnosis, self.is_listed = None, False
+        self.clock_told(clock, clock_offset_s)
+
+    def clock_told(self, clock: Clock, offset_s: float | None) -> None:
+        """The peer's clock is so far ahead of ours now; None if it did not say."""
         ours_s = clock.now().timestamp() - clock.monotonic_s()
-        self.peer_clock_s = None if clock_offset_s is None else ours_s + clock_offset_s
+        self.peer_clock_s = None if offset_s is None else ours_s + offset_s
 
     def listed(self) -> None:
         """A list has come, and is used."""

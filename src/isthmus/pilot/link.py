@@ -75,6 +75,10 @@ class Link:
         self.evidence.connected(CLOCK, clock_offset_s)
         self._watch(self.entry.watch.succeeded(CLOCK.now()))
 
+    def clock_told(self, offset_s: float) -> None:
+        self.evidence.clock_told(CLOCK, offset_s)
+        self._status_changed()
+
     def watch_failed(self, cause: str, *, at_own_gateway: bool = False) -> None:
         self.absence.begins()
         self.evidence.failed(CLOCK.monotonic_s(), cause, at_own_gateway=at_own_gateway)
