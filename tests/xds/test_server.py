@@ -11,8 +11,8 @@ from tests.waiting import until
 from tests.xds.transcript import CLUSTER, DOMAIN, LISTENER, Admitted, Server, account, serving
 
 from isthmus.identity import Authority
-from isthmus.xds import Resource
-from isthmus.xds.stream import MAX_SUBSCRIPTIONS
+from isthmus.xds import LIMITS, Resource
+from isthmus.xds.server import MAX_REASON_LENGTH
 
 EGRESS = account("egress-green-mesh-service-account")
 INGRESS = account("ingress-green-mesh-service-account")
@@ -146,6 +146,11 @@ async def test_nack_is_reported_and_the_next_version_sent(server: Server) -> Non
         await stream.nack(await stream.expect({"bad": "2"}), "")
         await stream.expect_nothing()
         assert server.clients.rejections[1].reason == "no reason given"
+        await stream.request()
+        table.put(CLUSTER, resource("bad", "3"))
+        await stream.nack(await stream.expect({"bad": "3"}), "x" * 100_000)
+        await stream.expect_nothing()
+        assert server.clients.rejections[2].reason == "x" * MAX_REASON_LENGTH
 
 
 async def test_a_nack_is_told_of_its_stream(server: Server) -> None:
@@ -222,12 +227,25 @@ async def test_subscriptions_are_bounded(
             if not in_the_first_request:
                 await stream.request(LISTENER)
                 await stream.expect({}, type_url=LISTENER)
-            await stream.request(subscribe=(f"{number:x}" for number in range(MAX_SUBSCRIPTIONS + 1)))
+            await stream.request(subscribe=(f"{number:x}" for number in range(LIMITS.names + 1)))
             code, details = await stream.expect_end()
             assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert str(MAX_SUBSCRIPTIONS) in details
+            assert f"{LIMITS.names} at most" in details
         await until(lambda: server.clients.ended == [str(EGRESS)])
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.slow
+async def test_a_client_with_twenty_thousand_imports_comes_back(server: Server) -> None:
+    """It tells all that it has and wants in one request, with names as long as can be, and is let in."""
+    names = [f"{number:05}{'x' * 295}" for number in range(20_000)]
+    table = server.clients.table(EGRESS)
+    table.replace(CLUSTER, [resource(name) for name in names])
+    async with server.stream(EGRESS) as stream:
+        await stream.request(subscribe=names, versions=dict.fromkeys(names, "1"))
+        await stream.ack(await stream.expect({}))
+        table.put(CLUSTER, resource(names[0], "2"))
+        await stream.expect({names[0]: "2"})
 
 
 async def test_other_methods_are_not_implemented(server: Server) -> None:

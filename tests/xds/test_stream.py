@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from isthmus.xds import DeltaRequest, DeltaResponse, DeltaStream, Resource, ResourceTable, SubscriptionLimitError
-from isthmus.xds import stream as stream_module
+from isthmus.xds import DeltaRequest, DeltaResponse, DeltaStream, Resource, ResourceTable
 
 CLUSTER = "type.example/Cluster"
 LISTENER = "type.example/Listener"
@@ -181,14 +179,6 @@ def test_unsubscribing_from_the_wildcard_keeps_named_ones() -> None:
     table.put(CLUSTER, resource("a", "2"))
     table.put(CLUSTER, resource("b", "2"))
     assert names(client.expect()) == [(["a"], [])]
-
-
-def test_subscriptions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that makes up names without end is cut off."""
-    monkeypatch.setattr(stream_module, "MAX_SUBSCRIPTIONS", 10)
-    stream = DeltaStream(ResourceTable())
-    with pytest.raises(SubscriptionLimitError):
-        stream.receive(DeltaRequest(CLUSTER, tuple(str(n) for n in range(11))))
 
 
 @given(

@@ -11,7 +11,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from isthmus.ca import server_credentials
 from isthmus.identity import Authority, SpiffeId, TrustDomain
-from isthmus.xds import AGGREGATED, DeltaService, Rejection, Resource, ResourceTable
+from isthmus.xds import AGGREGATED, MAX_REQUEST_BYTES, DeltaService, Rejection, Resource, ResourceTable
 
 CLUSTER = "type.example/Cluster"
 LISTENER = "type.example/Listener"
@@ -174,7 +174,7 @@ async def serving(clients: Admitted) -> AsyncIterator[Server]:
     served = authority.issue_svid(
         account("istiod-red-mesh"), lifetime=timedelta(hours=1), now=datetime.now(UTC), dns_names=[SERVER_NAME]
     )
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_REQUEST_BYTES)])
     server.add_generic_rpc_handlers([DeltaService(clients, order=(CLUSTER, LISTENER)).handlers()])
     credentials = server_credentials(lambda: served, client_roots=lambda: authority.root_cert_pem)
     port = server.add_secure_port("127.0.0.1:0", credentials)

@@ -26,11 +26,13 @@ from isthmus.pilot.tokens import TokenReviews
 from isthmus.pilot.trust import OwnIdentity
 from isthmus.reports import ReportService
 from isthmus.reports.server import Reported
-from isthmus.xds import DeltaService
+from isthmus.xds import MAX_REQUEST_BYTES, DeltaService
 from isthmus.xds.pushes import PushListener
 
 ALONE: Final = (("grpc.so_reuseport", 0),)
 """A port is ours alone: by default gRPC shares it with any process of the same user that asks for it."""
+ROOMY: Final = (("grpc.max_receive_message_length", MAX_REQUEST_BYTES),)
+"""For gateways, which name all that they have in one request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ async def start_servers(served: Served, tasks: asyncio.TaskGroup) -> None:
         DeltaService(served.gateways, order=ORDER, pushes=served.pushes).handlers(),
         ReportService(served.gateways, served.reported).handlers(),
     ]
-    await _start_grpc(served, tasks, port=ports.XDS_PORT, handlers=handlers, client_roots=roots)
+    await _start_grpc(served, tasks, port=ports.XDS_PORT, handlers=handlers, client_roots=roots, options=ROOMY)
 
 
 async def _start_discovery(served: Served, tasks: asyncio.TaskGroup) -> None:
@@ -96,6 +98,7 @@ async def _start_grpc(
     port: int,
     handlers: Sequence[grpc.GenericRpcHandler],
     client_roots: bytes | None,
+    options: Sequence[tuple[str, int]] = (),
 ) -> None:
     """One gRPC server; with ``client_roots`` for clients with a certificate under them only."""
     current = served.identity.current
@@ -104,7 +107,7 @@ async def _start_grpc(
         if client_roots is None
         else server_credentials(current, client_roots=lambda: client_roots)
     )
-    server = grpc.aio.server(options=ALONE)
+    server = grpc.aio.server(options=(*ALONE, *options))
     server.add_generic_rpc_handlers(handlers)
     _listen(server, f"{served.settings.pod_ip}:{port}", credentials)
     await server.start()

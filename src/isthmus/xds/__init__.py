@@ -4,14 +4,17 @@ Belongs here: the protocol as a state machine to be driven by hand, and the gRPC
 bytes with a name and a version. Must not: know what a cluster or a peer is.
 """
 
+from isthmus.xds.limits import LIMITS, MAX_REQUEST_BYTES, Limits, StreamLimitError
 from isthmus.xds.pushes import PushListener
 from isthmus.xds.resource import WILDCARD, DeltaRequest, DeltaResponse, Rejection, Resource, ResourceView
 from isthmus.xds.server import AGGREGATED, SECRETS, Clients, DeltaService
-from isthmus.xds.stream import DeltaStream, SubscriptionLimitError
+from isthmus.xds.stream import DeltaStream
 from isthmus.xds.table import ResourceTable
 
 __all__ = [
     "AGGREGATED",
+    "LIMITS",
+    "MAX_REQUEST_BYTES",
     "SECRETS",
     "WILDCARD",
     "Clients",
@@ -19,10 +22,11 @@ __all__ = [
     "DeltaResponse",
     "DeltaService",
     "DeltaStream",
+    "Limits",
     "PushListener",
     "Rejection",
     "Resource",
     "ResourceTable",
     "ResourceView",
-    "SubscriptionLimitError",
+    "StreamLimitError",
 ]

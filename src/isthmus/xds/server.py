@@ -13,14 +13,17 @@ import structlog
 from envoy.service.discovery.v3 import discovery_pb2
 
 from isthmus.news import News
+from isthmus.xds.limits import StreamLimitError
 from isthmus.xds.pushes import Nobody, PushClock, PushListener
 from isthmus.xds.resource import DeltaRequest, DeltaResponse, Rejection
-from isthmus.xds.stream import DeltaStream, SubscriptionLimitError
+from isthmus.xds.stream import DeltaStream
 from isthmus.xds.table import ResourceTable
 
 log = structlog.get_logger(__name__)
 
 AGGREGATED = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+MAX_REASON_LENGTH = 16 * 1024
+"""Characters of a client's reason for a NACK that are looked at; one names all the resources that were refused."""
 SECRETS = "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets"
 
 
@@ -94,7 +97,8 @@ class DeltaService:
             await session.run(first, requests, context)
         except* _StreamEndedError:
             pass
-        except* SubscriptionLimitError as group:
+        except* StreamLimitError as group:
+            log.warning("xds stream closed", client=client, reason=str(group.exceptions[0]))
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(group.exceptions[0]))
         finally:
             self._clients.disconnected(client, session)
@@ -193,13 +197,14 @@ def _now() -> float:
 
 def request_of(message: Any) -> DeltaRequest:
     """The protobuf request as a value."""
+    reason = message.error_detail.message[:MAX_REASON_LENGTH]
     return DeltaRequest(
         type_url=message.type_url,
         subscribe=tuple(message.resource_names_subscribe),
         unsubscribe=tuple(message.resource_names_unsubscribe),
         initial_versions=dict(message.initial_resource_versions),
         nonce=message.response_nonce,
-        error=message.error_detail.message or (message.HasField("error_detail") and "no reason given") or "",
+        error=reason or (message.HasField("error_detail") and "no reason given") or "",
     )
 
 

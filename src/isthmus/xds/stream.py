@@ -7,15 +7,9 @@ no resource, only names and versions. Source: xDS protocol, "Incremental xDS" an
 from collections.abc import Iterable, Sequence
 from itertools import count
 
+from isthmus.xds.limits import LIMITS, Limits
 from isthmus.xds.resource import DeltaRequest, DeltaResponse, Rejection, Resource, ResourceView
 from isthmus.xds.subscription import Subscription
-
-MAX_SUBSCRIPTIONS = 200_000
-"""Names one client may be subscribed to; a peer that makes up server names must not fill our memory."""
-
-
-class SubscriptionLimitError(Exception):
-    """A client asked for more names than a stream may hold; the stream has to be closed."""
 
 
 class DeltaStream:
@@ -25,20 +19,23 @@ class DeltaStream:
     removals go out the other way round, after all additions (xDS protocol, "Eventual consistency considerations").
     """
 
-    def __init__(self, view: ResourceView, *, order: Sequence[str] = ()) -> None:
+    def __init__(self, view: ResourceView, *, order: Sequence[str] = (), limits: Limits = LIMITS) -> None:
         self._view = view
+        self._limits = limits
         self._order = {type_url: rank for rank, type_url in enumerate(order)}
         self._subscriptions: dict[str, Subscription] = {}
         self._unanswered: dict[str, None] = {}
         self._in_flight: dict[str, tuple[str, ...]] = {}
+        self._names_in_flight = 0
         self._nonces = count(1)
 
     def receive(self, request: DeltaRequest) -> Rejection | None:
         """Take one request; a NACK is returned to be told to someone, and otherwise changes nothing.
 
         Raises:
-            SubscriptionLimitError: the client holds more subscriptions than ``MAX_SUBSCRIPTIONS``.
+            StreamLimitError: the client has more open than a stream may.
         """
+        self._limits.check_request(request)
         rejection = self._acknowledge(request)
         subscription = self._subscriptions.get(request.type_url)
         if subscription is None:
@@ -47,8 +44,8 @@ class DeltaStream:
             self._unanswered[request.type_url] = None
         else:
             subscription.update(request, self._view)
-        if sum(len(each.names) for each in self._subscriptions.values()) > MAX_SUBSCRIPTIONS:
-            raise SubscriptionLimitError(f"more than {MAX_SUBSCRIPTIONS} names subscribed to, last {request.type_url}")
+        names = sum(each.size for each in self._subscriptions.values())
+        self._limits.check_subscriptions(types=len(self._subscriptions), names=names)
         return rejection
 
     def changed(self, type_url: str, names: Iterable[str] | None) -> bool:
@@ -57,7 +54,11 @@ class DeltaStream:
         return subscription is not None and subscription.changed(names, self._view)
 
     def flush(self) -> list[DeltaResponse]:
-        """What the client has to be sent now: one response for each type with news, additions first."""
+        """What the client has to be sent now: one response for each type with news, additions first.
+
+        Raises:
+            StreamLimitError: too much of what the client was sent is not acknowledged.
+        """
         ranked = sorted(self._subscriptions.values(), key=lambda each: self._order.get(each.type_url, len(self._order)))
         responses = []
         for subscription in ranked:
@@ -70,6 +71,7 @@ class DeltaStream:
             if removed:
                 responses.append(self._response(subscription.type_url, removed=removed))
         self._unanswered.clear()
+        self._limits.check_unanswered(responses=len(self._in_flight), names=self._names_in_flight)
         return responses
 
     def _renew(self, needs: Iterable[tuple[str, str]]) -> None:
@@ -79,6 +81,7 @@ class DeltaStream:
 
     def _acknowledge(self, request: DeltaRequest) -> Rejection | None:
         names = self._in_flight.pop(request.nonce, ())
+        self._names_in_flight -= len(names)
         if request.error:
             return Rejection(request.type_url, names, request.error)
         return None
@@ -87,5 +90,6 @@ class DeltaStream:
         self, type_url: str, *, resources: tuple[Resource, ...] = (), removed: tuple[str, ...] = ()
     ) -> DeltaResponse:
         nonce = str(next(self._nonces))
-        self._in_flight[nonce] = tuple(resource.name for resource in resources) + removed
+        names = self._in_flight[nonce] = (*(resource.name for resource in resources), *removed)
+        self._names_in_flight += len(names)
         return DeltaResponse(type_url, nonce, resources, removed)

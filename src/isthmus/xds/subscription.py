@@ -24,6 +24,11 @@ class Subscription:
     _dirty: dict[str, None] = field(default_factory=dict)
     _forced: set[str] = field(default_factory=set)
 
+    @property
+    def size(self) -> int:
+        """How many names this client makes us hold."""
+        return max(len(self.names), len(self.sent), len(self._dirty))
+
     def start(self, request: DeltaRequest, view: ResourceView) -> None:
         """Take the first request of a type, which may tell what the client kept from an earlier stream."""
         self.sent = dict(request.initial_versions)
