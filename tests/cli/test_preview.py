@@ -13,6 +13,12 @@ from isthmus.cli.app import app
     [
         ("kind: ServiceMeshPeer\n", "holds no ExportedServiceSet"),
         ("kind: [\n", "no YAML"),
+        ("kind: " + "[" * 10_000, "no YAML"),
+        ("kind: !!bool x\n", "no YAML"),
+        ("kind: !!int ''\n", "no YAML"),
+        ("kind: !!timestamp x\n", "no YAML"),
+        ("kind: 2026-13-45\n", "no YAML"),
+        ("kind: [ExportedServiceSet]\n", "holds no ExportedServiceSet"),
         ("kind: ExportedServiceSet\nmetadata: {name: red-mesh}\n", "metadata.namespace"),
         (
             "kind: ExportedServiceSet\nmetadata: {name: a, namespace: b}\nspec: {exportRules: [{type: Name}]}\n",

@@ -51,6 +51,9 @@ def test_an_unknown_context_is_an_error_that_lists_the_known(tmp_path: Path) -> 
     ("text", "says"),
     [
         ("[", "no kubeconfig"),
+        ("[" * 10_000, "no kubeconfig"),
+        ("a: !!int ''", "no kubeconfig"),
+        ("a: 2026-13-45", "no kubeconfig"),
         ("a: 1", "no kubeconfig"),
         ("- 1", "no kubeconfig"),
         ("", "no kubeconfig"),

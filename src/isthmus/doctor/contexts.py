@@ -90,7 +90,15 @@ def _read(file: Path) -> KubeConfig:
         raise ContextError(f"Reading the Kubernetes configuration {file}: {error}") from error
     except OSError as error:
         raise ContextError(f"Reading the Kubernetes configuration {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+    except (
+        yaml.YAMLError,
+        msgspec.MsgspecError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ContextError(f"Reading the Kubernetes configuration {file}: it is no kubeconfig: {error!r}") from error
 
 

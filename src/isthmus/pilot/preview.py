@@ -28,6 +28,9 @@ KINDS: dict[str, type[ExportedServiceSet] | type[ImportedServiceSet]] = {
     "ImportedServiceSet": ImportedServiceSet,
 }
 MAX_FILE_BYTES = 4 * 1024 * 1024
+_NO_YAML = (yaml.YAMLError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
+"""What PyYAML raises: besides its own error whatever befalls it with a value that does not fit its tag (``!!bool x``),
+and with text that is nested too deep."""
 
 
 class PreviewError(Exception):
@@ -71,11 +74,11 @@ def read_sets(file: Path) -> list[ServiceSet]:
         if len(text) > MAX_FILE_BYTES:
             raise PreviewError(f"{file}: larger than {MAX_FILE_BYTES} bytes")
         documents = [each for each in yaml.safe_load_all(text) if isinstance(each, dict)]
-        sets = [_read_set(file, each) for each in documents if each.get("kind") in KINDS]
     except OSError as error:
         raise PreviewError(f"{file}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except _NO_YAML as error:
         raise PreviewError(f"{file}: no YAML: {error}") from error
+    sets = [_read_set(file, each) for each in documents if str(each.get("kind")) in KINDS]
     if not sets:
         raise PreviewError(f"{file}: holds no ExportedServiceSet and no ImportedServiceSet")
     return sets

@@ -1,5 +1,6 @@
 """YAML is read within bounds, with the place of everything."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -30,6 +31,9 @@ BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}
         (BOMB, "more than 200000 values in all"),
         ("a: &a {b: *a}", "nested deeper than 64 levels by aliases"),
         ("[" * 10_000, "nested deeper than 64 levels"),
+        ("a: " + "[" * 1_000_000, "nested deeper than 64 levels"),
+        ("- " * 1_000_000, "nested deeper than 64 levels"),
+        ("a:\n---\n" + "{a: " * 100_000, "nested deeper than 64 levels"),
         ("{a: " * 100 + "b" + "}" * 100, "nested deeper than 64 levels"),
         (b"#" * (MAX_BYTES + 1), "expected 4194304 at most"),
     ],
@@ -39,6 +43,17 @@ def test_what_is_no_yaml_or_too_much_is_refused(text: str | bytes, says: str) ->
     with pytest.raises(UnreadableError, match=says) as error:
         parse(text)
     assert error.value.place.file == "f"
+
+
+def test_what_is_too_much_is_refused_before_it_is_built() -> None:
+    """Four megabytes of small values would be six hundred, and take seconds, if all of it were read first."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableError, match="values in all"):
+            parse("-\n" * 2_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_allowed_is_read() -> None:

@@ -92,7 +92,7 @@ class Reader:
         if len(text) > MAX_BYTES:
             raise UnreadableError(Place(file), f"{len(text)} bytes or more: expected {MAX_BYTES} at most")
         try:
-            _check_depth(file, text)
+            _check_bounds(file, text, self._left)
             builder = _Builder(file, self._left)
             documents = [builder.build(node, 0) for node in yaml.compose_all(text, Loader=_Loader)]
         except yaml.YAMLError as error:
@@ -103,16 +103,27 @@ class Reader:
         return documents
 
 
-def _check_depth(file: str, text: bytes) -> None:
-    """Refuse what is nested too deep before anything is built of it: a composer calls itself for each level."""
-    depth = 0
+def _check_bounds(file: str, text: bytes, most: int) -> None:
+    """Refuse what is nested too deep, or has too much in it, before anything is built of it.
+
+    A composer calls itself for each level, in C, where that ends in a crash; and it builds all of a document at once.
+    """
+    depth = nodes = 0
     for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if nodes > 2 * most:  # a key and a value
+                raise _too_many(_place(file, event.start_mark))
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
                 raise UnreadableError(_place(file, event.start_mark), f"nested deeper than {MAX_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _too_many(place: Place) -> UnreadableError:
+    return UnreadableError(place, f"more than {MAX_NODES} values in all, with aliases counted as what they stand for")
 
 
 class _Builder:
@@ -128,8 +139,7 @@ class _Builder:
         place = _place(self._file, node.start_mark)
         self.count += 1
         if self.count > self._most:
-            message = f"more than {MAX_NODES} values in all, with aliases counted as what they stand for"
-            raise UnreadableError(place, message)
+            raise _too_many(place)
         if depth > MAX_DEPTH:  # an alias of something that it is in
             raise UnreadableError(place, f"nested deeper than {MAX_DEPTH} levels by aliases")
         match node:
