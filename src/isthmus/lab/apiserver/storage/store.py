@@ -44,7 +44,10 @@ class Store:
         self._writer = Writer(connection, revision=state.revision, loop=loop, committed=self._apply)
 
     def observe(self, observer: Observer) -> None:
-        """Call ``observer`` with each change, in order, before the writer's caller goes on."""
+        """Call ``observer`` with each change, in order, before the writer's caller goes on.
+
+        One that raises keeps nobody from anything: others are told, and the write is answered. The loop logs the error.
+        """
         self._observers.append(observer)
 
     async def write(self, write: Write) -> Stored:
@@ -62,14 +65,27 @@ class Store:
         self._writer.stop()
 
     def _apply(self, committed: list[Committed]) -> None:
+        failures: list[Exception] = []
         for one in committed:
             event = Event(one.stored, self.state.get(one.stored.key), deleted=one.write.deleted)
             self.state.apply(event)
-            for observer in self._observers:
-                observer(event)
+            failures += self._tell(event)
         if self.state.compacted >= self._compacted + self.state.window.events // COMPACTIONS_PER_WINDOW:
             self._compacted = self.state.compacted
             self._writer.compact(self._compacted)
+        if failures:
+            raise ExceptionGroup("Observers of what was stored failed", failures)
+
+    def _tell(self, event: Event) -> list[Exception]:
+        """What observers raised: what is committed has to be in memory, all of it, before that goes further."""
+        failures = []
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception as error:
+                error.add_note(f"on revision {event.revision} of {'/'.join(event.key)}")
+                failures.append(error)
+        return failures
 
 
 @asynccontextmanager

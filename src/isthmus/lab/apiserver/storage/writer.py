@@ -52,7 +52,8 @@ class _Compact:
 class Writer:
     """Owns the writing connection and its thread.
 
-    ``revision`` is the last one given; ``committed`` is called on the loop before the futures are set.
+    ``revision`` is the last one given; ``committed`` is called on the loop before the futures are set, which they are
+    even if it raises: then the loop logs the error.
     """
 
     def __init__(
@@ -172,7 +173,13 @@ class Writer:
                 if not acknowledge.done():
                     acknowledge.set_exception(outcomes)
             return
-        self._committed([outcome for outcome in outcomes if isinstance(outcome, Committed)])
+        try:
+            self._committed([outcome for outcome in outcomes if isinstance(outcome, Committed)])
+        finally:
+            self._answer(acknowledges, outcomes)
+
+    @staticmethod
+    def _answer(acknowledges: list[Acknowledge], outcomes: list[Outcome]) -> None:
         for acknowledge, outcome in zip(acknowledges, outcomes, strict=True):
             if acknowledge.done():
                 continue  # the client went away; the write stands
