@@ -25,6 +25,8 @@ from isthmus.news import News
 log = structlog.get_logger(__name__)
 
 RETRY_S = 10.0
+LONGEST_WAIT_S = 30.0
+"""Between looks at the clock, which may be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,13 @@ class Invitations:
                     await self._woken.wait()
 
     async def _remove_expired(self) -> float | None:
-        """Remove what is over; how long to wait for the next, None if there is none."""
+        """Remove what is over; how long to wait before the next look, None if nothing is left."""
         now, least_s = self._now(), 1.0
         for key, kept in list(self._kept.items()):
             if now > _removal_time(kept.invitation) and not await self._remove(key, kept.invitation.peer):
                 least_s = RETRY_S
         left = [_removal_time(kept.invitation) for kept in self._kept.values()]
-        return max(least_s, (min(left) - now).total_seconds()) if left else None
+        return min(max(least_s, (min(left) - now).total_seconds()), LONGEST_WAIT_S) if left else None
 
     async def _remove(self, key: ObjectKey, peer: str) -> bool:
         """Whether the Secret is gone; that it is not is told, once for each reason."""
