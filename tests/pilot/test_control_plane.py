@@ -107,14 +107,14 @@ async def test_a_gateway_is_served_what_its_peer_calls_for(tmp_path: Path) -> No
             await red.apply(REVIEWS, red.green_root, peer(), EXPORT_ALL, IMPORT_ALL)
             assert sorted(each.name for each in (await ingress._read()).resources) == ["discovery", "services"]
             assert [each.name for each in (await egress._read()).resources] == ["discovery"]
-            assert [each.name for each in (await egress._read()).resources] == ["imports|16000"]
+            assert [each.name for each in (await egress._read()).resources] == ["imports|16000-16015"]
             await ingress.request(CLUSTER, subscribe=[wanted])
             assert [each.name for each in (await ingress._read()).resources] == [wanted]
             await red.kubectl("delete", "exportedserviceset", "green-mesh")
             assert list((await ingress._read()).removed_resources) == [wanted]
             await red.kubectl("delete", "servicemeshpeer", "green-mesh")
             assert sorted((await ingress._read()).removed_resources) == ["discovery", "services"]
-            assert sorted((await egress._read()).removed_resources) == ["discovery", "imports|16000"]
+            assert sorted((await egress._read()).removed_resources) == ["discovery", "imports|16000-16015"]
 
 
 async def test_a_workload_is_no_gateway(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.pilot.envoy_client import EnvoyClient
 from isthmus.api.exports import ExportRule
 from isthmus.api.selectors import NameSelector
 from isthmus.envoy import cluster, message
-from isthmus.envoy.egress import BLOCKS_OF_CHAINS, PORTS_OF_A_BLOCK
+from isthmus.envoy.egress import PORTS_WITH_CHAINS, block_name
 from isthmus.federation.export_table import ExportChange, ExportTable
 from isthmus.federation.exports import ExportRules, LocalPort, LocalService
 from isthmus.federation.names import exported_hostname, outbound_sni
@@ -144,7 +144,7 @@ def test_a_pod_that_is_there_before_any_peer_is_served_when_one_comes() -> None:
     gateways.plan([peer("red")])
     gateways.egress("out").put_import(imported(16000, "red"))
     assert set(ingress.synced()[message.LISTENER]) == {"discovery", "services"}
-    assert set(egress.synced()[message.LISTENER]) == {"discovery", "imports|16000"}
+    assert set(egress.synced()[message.LISTENER]) == {"discovery", block_name(16000)}
     discovery = cluster.discovery_cluster_name(peer("red").remote)
     assert set(egress.held[message.CLUSTER]) == {discovery, "import|16000"}
     gateways.plan([])
@@ -191,9 +191,9 @@ def test_a_gateway_cannot_be_both() -> None:
     gateways.plan([peer("red", egress="both"), peer("blue", ingress="both")])
     assert set(envoy.synced()[message.LISTENER]) == {"discovery", "services"}
     gateways.egress("both").put_import(imported(16064, "red"))
-    assert "imports|16064" not in envoy.synced()[message.LISTENER]
+    assert block_name(16064) not in envoy.synced()[message.LISTENER]
     gateways.plan([peer("red", egress="both")])
-    assert set(envoy.synced()[message.LISTENER]) == {"discovery", "imports|16000", "imports|16064"}
+    assert set(envoy.synced()[message.LISTENER]) == {"discovery", block_name(16000), block_name(16064)}
 
 
 def test_imports_share_listeners_by_blocks() -> None:
@@ -203,11 +203,11 @@ def test_imports_share_listeners_by_blocks() -> None:
     envoy, egress = connect(gateways, "out", f"import|{second}"), gateways.egress("out")
     gateways.plan([peer("red")])
     egress.put_import(imported(first, "red"))
-    listener = envoy.synced()[message.LISTENER][f"imports|{first}"]
+    listener = envoy.synced()[message.LISTENER][block_name(first)]
     assert f"import|{second}" not in envoy.held[message.CLUSTER]
     egress.put_import(imported(second, "red"))
     egress.remove_import(first)
-    assert envoy.synced()[message.LISTENER][f"imports|{first}"] is listener
+    assert envoy.synced()[message.LISTENER][block_name(first)] is listener
     assert f"import|{second}" in envoy.held[message.CLUSTER]
     egress.remove_import(second)
     assert set(envoy.synced()[message.LISTENER]) == {"discovery"}
@@ -223,9 +223,9 @@ def test_the_listener_of_the_first_imports_tells_when_a_right_is_gone() -> None:
     one = imported(16000, "red")
     for port in (one, replace(one, servers=()), replace(one, trusted_as="2"), imported(16001, "red")):
         egress.put_import(port)
-        seen.append(envoy.synced()[message.LISTENER]["imports|16000"])
+        seen.append(envoy.synced()[message.LISTENER][block_name(16000)])
     egress.remove_import(16001)
-    seen.append(envoy.synced()[message.LISTENER]["imports|16000"])
+    seen.append(envoy.synced()[message.LISTENER][block_name(16000)])
     assert [seen.index(each) for each in seen] == [0, 0, 2, 3, 2]
 
 
@@ -330,7 +330,7 @@ MESHES = st.sampled_from(["red", "blue"])
 GATEWAYS = ("in", "out", "both")
 SERVICES = st.sampled_from(["ratings", "reviews"])
 PORTS = (9080, 9081)
-OF_MANY = 16000 + BLOCKS_OF_CHAINS * PORTS_OF_A_BLOCK
+OF_MANY = 16000 + PORTS_WITH_CHAINS
 """The first gateway port without a filter chain of its own."""
 GATEWAY_PORTS = (16000, OF_MANY)
 ON_DEMAND = [
