@@ -80,8 +80,9 @@ def decode_yaml(body: bytes) -> Any:
     try:
         value = yaml.load(body, Loader=_PlainLoader)  # noqa: S506  # derived from SafeLoader
         return decode_json(msgspec.json.encode(value))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
-        raise bad_request(f"couldn't read the body as YAML: {error}") from error
+    except (yaml.YAMLError, LookupError, AttributeError, RecursionError, ValueError, TypeError) as error:
+        # Besides its own error PyYAML raises what befalls it with a value that doesn't fit its tag.
+        raise bad_request(f"couldn't read the body as YAML: {error!r}") from error
 
 
 def decode_body(body: bytes, content_type: str) -> dict[str, Any]:
