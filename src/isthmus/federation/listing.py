@@ -5,8 +5,7 @@ would be most of what a control plane does. It has as many entries as fit into a
 is too large would be refused, and nothing of it told any more.
 """
 
-from bisect import bisect
-from collections.abc import Collection
+from bisect import bisect, bisect_left
 from itertools import accumulate, islice
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -26,9 +25,6 @@ class Sortable(Protocol):
     def __lt__(self, other: Any, /) -> bool:
         """Whether it comes first."""
 
-    def __hash__(self) -> int:
-        """So that it can be a key."""
-
 
 K = TypeVar("K", bound=Sortable)
 
@@ -37,7 +33,9 @@ class Listing(Generic[K]):
     """Entries by a key, in the order of their keys; ``len`` counts all, ``listed`` those that the JSON has."""
 
     def __init__(self) -> None:
-        self._entries: dict[K, bytes] = {}
+        self._keys: list[K] = []
+        self._entries: list[bytes] = []
+        """In JSON, in the order of their keys."""
         self._bytes = 1
         """Of a list with all entries: a bracket, and each with the comma or bracket behind it."""
         self._listed: int | None = None
@@ -49,24 +47,35 @@ class Listing(Generic[K]):
     def put(self, key: K, entry: ServiceMapping) -> None:
         """The entry is new, or another than it was."""
         encoded = _ENCODER.encode(entry)
-        before = self._entries.get(key)
-        if before != encoded:
-            self._bytes += len(encoded) + 1 - (len(before) + 1 if before is not None else 0)
-            self._entries[key] = encoded
-            self._listed = self._digest = None
+        at = bisect_left(self._keys, key)
+        if self._is_at(at, key):
+            if self._entries[at] == encoded:
+                return
+            self._bytes -= len(self._entries[at]) + 1
+            self._entries[at] = encoded
+        else:
+            self._keys.insert(at, key)
+            self._entries.insert(at, encoded)
+        self._bytes += len(encoded) + 1
+        self._listed = self._digest = None
 
     def discard(self, key: K) -> None:
         """There is no such entry any more."""
-        before = self._entries.pop(key, None)
-        if before is not None:
-            self._bytes -= len(before) + 1
+        at = bisect_left(self._keys, key)
+        if self._is_at(at, key):
+            del self._keys[at]
+            self._bytes -= len(self._entries.pop(at)) + 1
             self._listed = self._digest = None
 
     def clear(self) -> None:
         """There are no entries any more."""
+        self._keys.clear()
         self._entries.clear()
         self._bytes = 1
         self._listed = self._digest = None
+
+    def _is_at(self, at: int, key: K) -> bool:
+        return at < len(self._keys) and self._keys[at] == key
 
     @property
     def listed(self) -> int:
@@ -74,14 +83,14 @@ class Listing(Generic[K]):
         if self._bytes <= MOST_BYTES:
             return len(self._entries)
         if self._listed is None:
-            ends = accumulate((len(each) + 1 for each in self._sorted()), initial=1)
+            ends = accumulate((len(each) + 1 for each in self._entries), initial=1)
             self._listed = bisect(list(ends), MOST_BYTES) - 1
         return self._listed
 
     @property
     def json(self) -> bytes:
         """The list."""
-        return b"[%s]" % b",".join(islice(self._sorted(), self.listed))
+        return b"[%s]" % b",".join(islice(self._entries, self.listed))
 
     @property
     def digest(self) -> msgspec.Raw:
@@ -89,11 +98,6 @@ class Listing(Generic[K]):
         if self._digest is None:
             self._digest = digest_of(self.json)
         return self._digest
-
-    def _sorted(self) -> Collection[bytes]:
-        """The entries in the order of the keys, which they keep, so that the next time only what is new has to move."""
-        self._entries = {key: self._entries[key] for key in sorted(self._entries)}
-        return self._entries.values()
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
