@@ -1,15 +1,14 @@
 """The data path through both gateways beside two Envoys configured by hand for the same hop, measured in turn.
 
-The same client, the same server, the same mutual TLS and as many workers on both ways, and on both the service is told
-by its server name. The lab's proxy for Service addresses, which is no part of what is measured, is taken out: red is
-given the address of green's gateway pod itself.
+The same client, the same server, the same mutual TLS, the same access log and as many workers on both ways, and on both
+the service is told by its server name. The lab's proxy for Service addresses, which is no part of what is measured, is
+taken out: red is given the address of green's gateway pod itself.
 """
 
 import asyncio
 import json
 import shutil
 import statistics
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,12 +19,15 @@ from typing import Any
 from bench.changes import NAMESPACE, answered, observed
 from bench.load import ask_for
 from bench.two_meshes import BIN, Peer, Side, TwoMeshes, processes
+from google.protobuf import json_format
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.discovery_v1 import Endpoint, EndpointPort
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from isthmus.api.logs import AccessLogFile
+from isthmus.envoy.access_log import connection_log
 from isthmus.identity import Authority, SpiffeId, TrustDomain
 
 ENVOY = str(BIN / "envoy") if (BIN / "envoy").exists() else shutil.which("envoy") or "envoy"
@@ -97,7 +99,8 @@ async def _envoys(folder: Path, workers: dict[str, int]) -> AsyncIterator[None]:
             await asyncio.to_thread(path.write_text, json.dumps(config))
             own = str(workers.get(name, 2))
             command = [ENVOY, "-c", str(path), "--concurrency", own, "--disable-hot-restart", "--log-level", "error"]
-            started.append(await asyncio.create_subprocess_exec(*command, stdout=sys.stderr))
+            with (folder / f"{name}.log").open("wb") as log:
+                started.append(await asyncio.create_subprocess_exec(*command, stdout=log))
         yield
     finally:
         for process in started:
@@ -157,9 +160,16 @@ def _proxy(at: tuple[str, int], to: tuple[str, int], *, downstream: Any = None, 
     endpoint = {"endpoint": {"address": _address(to)}}
     cluster = {"name": "next", "load_assignment": {"cluster_name": "next", "endpoints": [{"lb_endpoints": [endpoint]}]}}
     kind = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
-    proxy = {"name": "tcp", "typed_config": {"@type": kind, "stat_prefix": "hand", "cluster": "next"}}
+    config = {"@type": kind, "stat_prefix": "hand", "cluster": "next", "access_log": _log()}
+    proxy = {"name": "tcp", "typed_config": config}
     listener = {"address": _address(at), "filter_chains": [{"filters": [proxy], **(downstream or {})}]}
     return {"static_resources": {"listeners": [listener], "clusters": [{**cluster, **(upstream or {})}]}}
+
+
+def _log() -> list[dict[str, Any]]:
+    """A line for each connection, with the fields that a gateway's has."""
+    entries = connection_log(AccessLogFile(), "outbound", "hand", service=SERVER_NAME, port=9080)
+    return [{**entry, "typed_config": json_format.MessageToDict(entry["typed_config"])} for entry in entries]
 
 
 def _server() -> dict[str, Any]:
