@@ -117,11 +117,13 @@ class Zone(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.code: dns.rcode.Rcode | None = dns.rcode.NOERROR
+        self.asked = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.asked += 1
         if self.code is None:
             return
         query = dns.message.from_wire(data)
@@ -153,12 +155,24 @@ async def test_a_name_outlives_the_server_that_knows_it(tmp_path: Path) -> None:
     assert (fresh.answer[0].ttl, stale.answer[0].ttl) == (300, STALE_TTL_S)
 
 
+async def test_who_asks_the_same_within_a_second_has_the_same_answer(tmp_path: Path) -> None:
+    """The server of the zone is asked once for many, and by TCP anew."""
+    async with zone() as (green, upstream), serving(tmp_path, ("apps.green.test", upstream)) as (_, _, port):
+        first = await ask(port, "x.y.apps.green.test")
+        many = [await ask(port, "x.y.apps.green.test") for _ in range(10)]
+        asked = green.asked
+        by_tcp = await ask(port, "x.y.apps.green.test", tcp=True)
+    assert asked < 5  # once a second, and the machine may be slow
+    assert all(answer.answer == first.answer for answer in [*many, by_tcp])
+    assert green.asked == asked + 1
+
+
 async def test_a_name_that_was_taken_back_stays_so(tmp_path: Path) -> None:
     """Once the server has said that a name is not there, no older answer is told again."""
     async with zone() as (green, upstream), serving(tmp_path, ("apps.green.test", upstream)) as (_, _, port):
         await ask(port, "x.y.apps.green.test")
         green.code = dns.rcode.NXDOMAIN
-        await ask(port, "x.y.apps.green.test")
+        await ask(port, "X.y.apps.green.test")  # spelt anew, so that it is not answered out of the last second
         green.code = dns.rcode.SERVFAIL
-        after = await ask(port, "x.y.apps.green.test")
+        after = await ask(port, "x.Y.apps.green.test")
     assert after.rcode() == dns.rcode.SERVFAIL

@@ -1,6 +1,7 @@
 """The name server of a cluster: UDP and TCP on one port, answering from the informers and forwarding stub zones.
 
-A server of a stub zone that does not answer takes no name away: what it said last is told again (RFC 8767).
+A server of a stub zone that does not answer takes no name away: what it said last is told again (RFC 8767). What it
+said within the last second is told again without asking it (:mod:`isthmus.lab.dns.recent`).
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.lab.client import Index, Informers, ObjectKey
 from isthmus.lab.dns.answer import Verdict, acceptable, answer, plain, refusal, verdict, within
+from isthmus.lab.dns.recent import RecentAnswers
 from isthmus.lab.dns.records import Directory, Records
 from isthmus.lab.dns.stale import LastAnswers
 from isthmus.lab.dns.stubs import Upstream, locate, named_service, parse_stubs, stub_for
@@ -58,6 +60,7 @@ class DnsServer:
         self._changed: set[ObjectKey] = set()
         self._stubs: dict[str, tuple[Upstream, ...]] = {}
         self._last_answers = LastAnswers()
+        self._recent_answers = RecentAnswers()
         self._at_once = 0
         self._group: asyncio.TaskGroup | None = None
         self._services.subscribe(lambda key, _old, _new: self._changed.add(key))
@@ -100,7 +103,9 @@ class DnsServer:
 
     def datagram(self, data: bytes, reply: Callable[[bytes], None]) -> None:
         """Take in a datagram; too many at once are dropped, and asked again by those who care."""
-        if self._group is not None and self._at_once < MOST_AT_ONCE:
+        if (known := self._recent_answers.answer(data, now=asyncio.get_running_loop().time())) is not None:
+            reply(known)
+        elif self._group is not None and self._at_once < MOST_AT_ONCE:
             self._group.create_task(self._reply(data, reply), name="dns query")
 
     async def _reply(self, data: bytes, reply: Callable[[bytes], None]) -> None:
@@ -164,13 +169,14 @@ class DnsServer:
         return locate(upstream, [] if service is None else [service], pieces)
 
     async def _forward(self, query: dns.message.Message, upstreams: tuple[Upstream, ...]) -> dns.message.Message:
-        now = asyncio.get_running_loop().time()
+        now, asked = asyncio.get_running_loop().time(), query.wire or b""
         stale = self._last_answers.answer(query, now=now)
         timeout_s = UPSTREAM_S if stale is None else STALE_AFTER_S / max(1, len(upstreams))
         for upstream in upstreams:
             response = await _ask(query, upstream, timeout_s=timeout_s)
             if response is not None:
                 self._last_answers.learn(query, response, now=now)
+                self._recent_answers.learn(asked, response, _fitting(response, asked), now=now)
                 return response
         return refusal(query, dns.rcode.SERVFAIL) if stale is None else stale
 

@@ -1,6 +1,6 @@
 """The last good answers of other name servers, for the time in which these do not answer (RFC 8767).
 
-Nothing is answered from here while the server that knows answers: in a lab names change from one second to the next.
+Nothing is answered from here while the server that knows answers; what it said within the last second is in ``recent``.
 Not here: asking, and deciding that nobody answers.
 """
 
