@@ -16,6 +16,7 @@ Object = dict[str, Any]
 
 encode_json = msgspec.json.Encoder().encode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_json = msgspec.json.Decoder().decode
 
 
 class Key(NamedTuple):
@@ -111,6 +112,11 @@ def field_text(obj: Object, path: str) -> str:
 def decode_object(data: bytes) -> Object:
     """Decode bytes that this server wrote."""
     return _decode_object(data)
+
+
+def copied(value: Any) -> Any:
+    """A copy of decoded JSON that shares nothing with it; by way of its bytes, which is several times as quick as ``deepcopy``."""
+    return _decode_json(encode_json(value))
 
 
 def encode(obj: Object) -> Encoded:

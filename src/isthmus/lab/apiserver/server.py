@@ -261,6 +261,7 @@ def _http_server(services: Services, identity: _Identity, *, within_s: float) ->
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=90,
         timeout_graceful_shutdown=STOP_WITHIN_S,
         ssl_context_factory=lambda *_: identity.tls,

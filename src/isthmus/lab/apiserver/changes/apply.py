@@ -6,7 +6,6 @@ nobody else owns is removed; a value that another manager owns and that differs 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +26,7 @@ from isthmus.lab.apiserver.changes.fields import (
 from isthmus.lab.apiserver.changes.managed import Entry, Manager, read_entries, write_entries
 from isthmus.lab.apiserver.errors import StatusError
 from isthmus.lab.apiserver.kinds import Resource
-from isthmus.lab.apiserver.objects import Object, metadata
+from isthmus.lab.apiserver.objects import Object, copied, metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def apply(live: Object, application: Application, resource: Resource) -> Object:
 
 def applied_new(application: Application, resource: Resource) -> Object:
     """The application as a new object with its ownership noted."""
-    obj = copy.deepcopy(application.wanted)
+    obj: Object = copied(application.wanted)
     fields = frozenset(leaves(obj, Topology(resource)))
     write_entries(obj, [Entry(application.manager, fields, application.now)])
     return obj
@@ -131,7 +130,7 @@ def conflict_error(conflicts: Mapping[Manager, list[Path]]) -> StatusError:
 
 
 def _merged(live: Object, wanted: Object, topology: Topology) -> Object:
-    merged: Object = copy.deepcopy(live)
+    merged: Object = copied(live)
     for name, value in wanted.items():
         if name == "metadata":
             kept = {key: one for key, one in value.items() if key not in ("managedFields", "creationTimestamp")}
@@ -144,7 +143,7 @@ def _merged(live: Object, wanted: Object, topology: Topology) -> Object:
 def _merge(live: Any, wanted: Any, path: Path, topology: Topology) -> Any:
     shape = topology.shape(path, wanted)
     if live is None or type(live) is not type(wanted) or shape.kind == "atomic":
-        return copy.deepcopy(wanted)
+        return copied(wanted)
     if shape.kind == "map":
         return {**live, **{k: _merge(live.get(k), v, (*path, f"f:{k}"), topology) for k, v in wanted.items()}}
     if shape.kind == "set":

@@ -83,6 +83,8 @@ class Topology:
         self._schema = resource.schema if resource.custom else None
 
     def shape(self, path: Path, value: Any) -> Shape:
+        if not isinstance(value, (dict, list)):  # most are, and of those nothing needs to be known
+            return ATOMIC
         names = [part[2:] for part in path if part.startswith("f:")]
         schema = self._schema_at(path)
         if schema is not None and names[:1] != ["metadata"]:
@@ -185,21 +187,16 @@ def elements(value: Any, shape: Shape) -> Iterator[tuple[str, Any]]:
 def to_fields_v1(paths: Iterable[Path]) -> dict[str, Any]:
     """A set of paths as FieldsV1."""
     root: dict[str, Any] = {}
-    ends: set[Path] = set()
+    ends = []
     for path in sorted(paths):
         node = root
         for part in path:
             node = node.setdefault(part, {})
-        ends.add(path)
-    _mark_ends(root, (), ends)
+        ends.append(node)
+    for node in ends:
+        if node:
+            node[ITEM] = {}
     return root
-
-
-def _mark_ends(node: dict[str, Any], path: Path, ends: set[Path]) -> None:
-    for part, below in list(node.items()):
-        _mark_ends(below, (*path, part), ends)
-    if node and path in ends:
-        node[ITEM] = {}
 
 
 def from_fields_v1(fields: Any) -> set[Path]:

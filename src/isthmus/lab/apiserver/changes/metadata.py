@@ -21,7 +21,7 @@ GENERATED_NAME_LIMIT = 63 - 5
 
 def rfc3339(moment: datetime) -> str:
     """A moment as Kubernetes writes it, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 @dataclass(frozen=True, slots=True)

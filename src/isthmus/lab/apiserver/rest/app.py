@@ -72,7 +72,7 @@ class App:
         certificate = request.scope.get("extensions", {}).get(PEER_CERTIFICATE)
         user = self._services.authenticator.request_user(request.headers.get("authorization", ""), certificate)
         user = self._impersonated(request, user)
-        path = parse_path(request.url.path)
+        path = parse_path(request.scope["path"])
         if path is None:
             return self._page(request, user)
         query = dict(request.query_params)
@@ -136,12 +136,12 @@ class App:
 
     def _page(self, request: Request, user: User) -> Response:
         self._authorize_path(request, user)
-        return self._pages.answer(request.method, request.url.path, request.headers)
+        return self._pages.answer(request.method, request.scope["path"], request.headers)
 
     def _authorize_path(self, request: Request, user: User) -> None:
-        if request.url.path in _PUBLIC:
-            return
-        self._services.authorizer.require(user, Attributes(verb=request.method.lower(), path=request.url.path))
+        path = request.scope["path"]
+        if path not in _PUBLIC:
+            self._services.authorizer.require(user, Attributes(verb=request.method.lower(), path=path))
 
 
 _PUBLIC = frozenset(("/healthz", "/readyz", "/livez", "/version"))

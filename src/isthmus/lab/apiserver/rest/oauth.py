@@ -39,7 +39,7 @@ class OAuth:
 
     async def answer(self, request: Request) -> Response | None:
         """The answer, or None if the path is none of ours. Raises StatusError."""
-        match request.url.path, request.method:
+        match request.scope["path"], request.method:
             case (path, "GET") if path == METADATA:
                 return _json(_metadata(_issuer(request)))
             case (path, "GET") if path == AUTHORIZE:

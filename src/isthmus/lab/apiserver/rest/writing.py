@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from isthmus.lab.apiserver.errors import (
 )
 from isthmus.lab.apiserver.kinds import Resource
 from isthmus.lab.apiserver.kinds.resource import GroupVersionKind
-from isthmus.lab.apiserver.objects import Key, Object, Stored, decode_object, encode_json, metadata
+from isthmus.lab.apiserver.objects import Key, Object, Stored, copied, decode_object, encode_json, metadata
 from isthmus.lab.apiserver.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from isthmus.lab.apiserver.rest.answers import json_answer
 from isthmus.lab.apiserver.rest.body import DEPTH_LIMIT, decode_body, decode_json, decode_yaml, deeper_than, media_type
@@ -164,7 +163,7 @@ async def _change(services: Services, call: Call, change: Change) -> Response:
     check = resource.view.check if resource.view else None
 
     def stored_change(current: Object) -> Object:
-        before = deepcopy(current) if check else current  # it may be changed in place
+        before = copied(current) if check else current  # it may be changed in place
         changed = change(shown_form(resource, current))
         if check and (errors := check(changed, before)):
             raise invalid(resource.group_kind, call.target.name, errors)
