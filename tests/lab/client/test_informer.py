@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from lightkube import AsyncClient, KubeConfig
+from lightkube.core.resource import ResourceDef
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap
 from tests.lab.apiserver.clients import running
 from tests.waiting import until
 
 from isthmus.lab.apiserver import Settings
-from isthmus.lab.client import Informer, ObjectKey
+from isthmus.lab.client import Informer, Informers, ObjectKey
 
 KEY = ObjectKey("default", "a")
 
@@ -104,3 +105,13 @@ async def test_it_survives_the_server(tmp_path: Path) -> None:
             await until(lambda: value_of(informer) == "3")
         task.cancel()
     await lasting.close()
+
+
+async def test_an_informer_is_found_by_what_it_follows(tmp_path: Path) -> None:
+    """Whoever works on kinds by their names finds those that are followed, and only those."""
+    async with connected(Settings(data_dir=tmp_path)) as client:
+        informers = Informers(client)
+        followed = informers.of(ConfigMap)
+        assert informers.existing(ResourceDef("", "v1", "ConfigMap")) is followed
+        for other in (("", "v1", "Secret"), ("apps", "v1", "ConfigMap"), ("", "v2", "ConfigMap")):
+            assert informers.existing(ResourceDef(*other)) is None

@@ -12,7 +12,7 @@ import httpx2
 import msgspec
 import structlog
 from lightkube import ApiError, AsyncClient
-from lightkube.core.resource import NamespacedResourceG
+from lightkube.core.resource import NamespacedResourceG, ResourceDef, api_info
 
 from isthmus.lab.client.objects import KubeObject, ObjectKey, expired, key_of, metadata_of
 
@@ -157,6 +157,11 @@ class Informers:
             selection = {"namespace": "*"} if namespaced else {}
             self._informers[resource] = Informer(self._client, resource, selection=selection)
         return self._informers[resource]
+
+    def existing(self, definition: ResourceDef) -> Informer[Any] | None:
+        """The informer of a kind by its group, version and name, if there is one."""
+        found = (one for resource, one in self._informers.items() if api_info(resource).resource == definition)
+        return next(found, None)
 
     async def wait_synced(self) -> None:
         """Wait until every kind has been listed once."""

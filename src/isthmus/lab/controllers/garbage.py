@@ -53,17 +53,18 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One kind that is being followed."""
+    """One kind that is being followed: by a task of ours, or (None) because somebody follows it anyway."""
 
     informer: Informer[Any]
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None
 
 
 class GarbageCollector:
-    """Follows the metadata of every kind and deletes what no longer has an owner."""
+    """Follows every kind, most of them by their metadata only, and deletes what no longer has an owner."""
 
     def __init__(self, client: AsyncClient, informers: Informers, *, http: httpx2.AsyncClient) -> None:
         self._client = client
+        self._informers = informers
         self._http = http
         self._watched: dict[ApiResource, Watched] = {}
         self._uids: dict[str, Item] = {}
@@ -91,13 +92,20 @@ class GarbageCollector:
         """Begin to follow the kinds that are new, let go of those that the server no longer has."""
         served = {r for r in await discover(self._http) if collected(r)}
         for resource in self._watched.keys() - served:
-            self._watched.pop(resource).task.cancel()
+            if (task := self._watched.pop(resource).task) is not None:
+                task.cancel()
         for resource in sorted(served - self._watched.keys(), key=lambda r: (r.group, r.plural)):
-            selection = {"namespace": "*"} if resource.namespaced else {}
-            informer = Informer(self._client, metadata_class(resource), selection=selection)
-            informer.subscribe(lambda key, old, new, r=resource: self._changed(Item(r, key), old, new))  # type: ignore[misc]  # mypy does not see the default
-            task = group.create_task(informer.run(), name=f"follow owners of {resource.plural}")
-            self._watched[resource] = Watched(informer=informer, task=task)
+            watched = self._watched[resource] = self._watch(resource, group)
+            watched.informer.subscribe(lambda key, old, new, r=resource: self._changed(Item(r, key), old, new))  # type: ignore[misc]  # mypy does not see the default
+
+    def _watch(self, resource: ApiResource, group: asyncio.TaskGroup) -> Watched:
+        shared = self._informers.existing(definition_of(resource))
+        if shared is not None:
+            return Watched(informer=shared, task=None)
+        selection = {"namespace": "*"} if resource.namespaced else {}
+        informer = Informer(self._client, metadata_class(resource), selection=selection)
+        task = group.create_task(informer.run(), name=f"follow owners of {resource.plural}")
+        return Watched(informer=informer, task=task)
 
     def _changed(self, item: Item, old: Owned | None, new: Owned | None) -> None:
         for owner in owners(old):
@@ -228,14 +236,18 @@ def collected(resource: ApiResource) -> bool:
     return {"list", "watch", "delete"} <= resource.verbs
 
 
+def definition_of(resource: ApiResource) -> lightkube_resource.ResourceDef:
+    """A kind as lightkube names it."""
+    return lightkube_resource.ResourceDef(resource.group, resource.version, resource.kind)
+
+
 def metadata_class(resource: ApiResource) -> type[Any]:
     """A lightkube resource class for a kind of which only the metadata is to be decoded."""
     base: type[Any] = (
         lightkube_resource.NamespacedResourceG if resource.namespaced else lightkube_resource.GlobalResource
     )
-    definition = lightkube_resource.ResourceDef(resource.group, resource.version, resource.kind)
     verbs = ["list", "watch", "global_list", "global_watch"]
-    api_info = lightkube_resource.ApiInfo(resource=definition, plural=resource.plural, verbs=verbs)
+    api_info = lightkube_resource.ApiInfo(resource=definition_of(resource), plural=resource.plural, verbs=verbs)
     return type(f"{resource.kind}Metadata", (base, Owned), {"_api_info": api_info})
 
 
