@@ -119,7 +119,7 @@ def patching(kind: str, body: Any) -> Change:
         patched = _PATCHES[kind](current, body)
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
             raise StatusError(422, "Invalid", "the patched value is no object with metadata any more")
-        if deeper_than(patched, DEPTH_LIMIT):
+        if kind == JSON_PATCH and deeper_than(patched, DEPTH_LIMIT):  # no other leaves more levels than it has itself
             raise StatusError(422, "Invalid", f"the patched value is nested more than {DEPTH_LIMIT} deep")
         return patched
 

@@ -108,7 +108,10 @@ def _object(schema: Schema) -> Fits:
     def fit(value: Any) -> bool:
         if not isinstance(value, dict) or not (not needed or needed <= value.keys()):
             return False
-        return all(known.get(name, other)(one) for name, one in value.items())
+        for name, one in value.items():  # noqa: SIM110 - with all() and a generator it takes nearly twice as long
+            if not known.get(name, other)(one):
+                return False
+        return True
 
     return fit
 
