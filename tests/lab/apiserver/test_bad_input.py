@@ -239,7 +239,9 @@ async def test_idle_watches_cost_what_they_hold_and_no_more(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("path", "field"), [("configmaps", "binaryData"), ("secrets", "data")])
-@pytest.mark.parametrize("value", ["a", "ab=", "\u00e9", "a\x00==", "=", "hush!"])
+@pytest.mark.parametrize(
+    "value", ["a", "ab=", "\u00e9", "a\x00==", "=", "hush!", "hush=", "hush==", "YQ==YQ==", "YQ== "]
+)
 async def test_what_is_no_base64_is_refused(http: httpx2.AsyncClient, path: str, field: str, value: str) -> None:
     """Bytes that are none are told by their field, whatever they are written with, and not shown."""
     body = {"metadata": {"name": "a"}, field: {"k": value}}

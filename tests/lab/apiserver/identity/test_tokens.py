@@ -164,3 +164,11 @@ def test_the_authority_is_kept_and_names_servers_and_users(tmp_path: Path) -> No
     assert user is not None
     assert (user.name, user.groups) == ("ann", ("devs", "system:authenticated"))
     assert new_authority(now=NOW).pem != authority.pem
+
+
+@pytest.mark.parametrize("more", ["=", "!", " ", "\n"])
+def test_a_token_that_is_written_otherwise_is_refused(key: TokenKey, more: str) -> None:
+    """What no writer of tokens would add is not passed over, even where it changes nothing."""
+    token, _ = key.sign(GRANT, now=NOW)
+    with pytest.raises(TokenRefusedError, match="malformed"):
+        key.verify(token + more, now=NOW)

@@ -6,6 +6,7 @@ import base64
 import re
 from typing import Any
 
+from isthmus.lab.apiserver.base64_text import decode_base64
 from isthmus.lab.apiserver.errors import FieldError, forbidden_field, invalid_value, required
 from isthmus.lab.apiserver.objects import Object
 
@@ -56,8 +57,8 @@ def _base64_errors(new: Object, name: str) -> list[FieldError]:
 
 def _is_base64(text: str) -> bool:
     try:
-        base64.b64decode(text, validate=True)
-    except ValueError:  # what is no base64, and what is no ASCII
+        decode_base64(text)
+    except ValueError:
         return False
     return True
 

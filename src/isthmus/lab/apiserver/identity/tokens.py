@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from isthmus.lab.apiserver.base64_text import decode_base64url
 from isthmus.lab.apiserver.identity.authority import private_pem, read_key, write_private
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -114,13 +115,13 @@ class TokenKey:
             if len(token) > TOKEN_LIMIT:
                 raise TokenRefusedError("the token is too long")
             header, claims, signature = token.split(".")
-            algorithm = msgspec.json.decode(_decode(header), type=dict[str, Any]).get("alg")
-            raw = _decode(signature)
+            algorithm = msgspec.json.decode(decode_base64url(header), type=dict[str, Any]).get("alg")
+            raw = decode_base64url(signature)
             if algorithm != "ES256" or len(raw) != 64:
                 raise TokenRefusedError("the token's signature is not ES256")
             der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
             self._public.verify(der, f"{header}.{claims}".encode(), ec.ECDSA(hashes.SHA256()))
-            return msgspec.json.decode(_decode(claims), type=Claims)
+            return msgspec.json.decode(decode_base64url(claims), type=Claims)
         except TokenRefusedError:
             raise
         except InvalidSignature as error:
@@ -140,10 +141,6 @@ def check_time(claims: Claims, *, now: datetime) -> None:
 def base64url(data: bytes) -> str:
     """Without padding. Source: RFC 7515 §2."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def load_token_key(path: Path) -> TokenKey:

@@ -6,8 +6,6 @@ Source: RFC 8414, RFC 6749 §4.1 and §5, RFC 7636; OpenShift's documentation, "
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import secrets
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from isthmus.lab.apiserver.base64_text import decode_base64
 from isthmus.lab.apiserver.errors import StatusError, bad_request, method_not_allowed, unauthorized
 from isthmus.lab.apiserver.identity.login import CLIENT, TOKEN_LIFETIME, LoginRefusedError, Logins
 from isthmus.lab.apiserver.objects import encode_json
@@ -120,8 +119,8 @@ def _basic(request: Request) -> tuple[str, str]:
     if scheme.lower() != "basic":
         return "", ""
     try:
-        name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError) as error:
+        name, _, password = decode_base64(encoded.strip()).decode().partition(":")
+    except ValueError as error:
         raise unauthorized() from error
     return name, password
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from isthmus.lab.apiserver.base64_text import is_base64
 from isthmus.lab.apiserver.errors import (
     FieldError,
     duplicate,
@@ -225,9 +226,7 @@ _FORMATS: dict[str, Callable[[str], bool]] = {
     "ipv4": _is_address(4),
     "ipv6": _is_address(6),
     "uuid": lambda text: re.fullmatch(r"(?i)[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", text) is not None,
-    "byte": lambda text: (
-        re.fullmatch(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", text) is not None
-    ),
+    "byte": is_base64,
     "hostname": lambda text: (
         re.fullmatch(
             r"(?=.{1,253}$)[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*", text
