@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 from isthmus.xds import DeltaRequest, DeltaStream, Limits, Resource, ResourceTable, StreamLimitError
 
-SMALL = Limits(types=3, names=10, characters=8, unanswered=6, unanswered_names=20)
+SMALL = Limits(types=3, names=5, held=10, characters=8, unanswered=6, unanswered_names=20)
+MADE = ("a", "b", "0", "1", "2")
+"""Names of which there is something as soon as it is asked for."""
 EAGER = tuple(f"eager-{number}" for number in range(4))
 
 
 def stream_of(*eager: str) -> DeltaStream:
     """A stream with small limits, on which some names exist of each type, and others are made on demand."""
-    table = ResourceTable({"0": lambda name: Resource(name, "1", b"") if len(name) < 3 else None})
+    table = ResourceTable({"0": lambda name: Resource(name, "1", b"") if name in MADE else None})
     for number in range(5):
         table.replace(str(number), [Resource(name, "1", b"") for name in eager])
     stream = DeltaStream(table, limits=SMALL)
@@ -62,11 +64,6 @@ def _asks_for_much_and_never_answers() -> Iterator[DeltaRequest]:
         yield DeltaRequest("0", _many(8))
 
 
-def _asks_for_ever_more() -> Iterator[DeltaRequest]:
-    for number in range(1000):
-        yield DeltaRequest("0", (str(number),), nonce=str(number))
-
-
 def _makes_types_up() -> Iterator[DeltaRequest]:
     for number in range(1000):
         yield DeltaRequest(str(number))
@@ -75,7 +72,6 @@ def _makes_types_up() -> Iterator[DeltaRequest]:
 ENDLESS = {
     "responses not acknowledged": (_asks_and_never_answers(), "7 responses"),
     "names not acknowledged": (_asks_for_much_and_never_answers(), "24 names in responses"),
-    "names": (_asks_for_ever_more(), "11 names subscribed"),
     "types": (_makes_types_up(), "4 types"),
 }
 
@@ -90,8 +86,31 @@ def test_too_much_little_by_little_is_refused(says: Iterator[DeltaRequest], expe
 def test_names_that_come_and_go_before_they_are_looked_at_count() -> None:
     """A client that reads nothing, so that nothing can be sent, makes no list of what it has left grow."""
     asked = (DeltaRequest("0", (str(number),), (str(number - 1),)) for number in range(1000))
-    with pytest.raises(StreamLimitError, match="11 names"):
+    with pytest.raises(StreamLimitError, match="11 names sent or not yet looked at"):
         hear(stream_of(), asked, reads=False)
+
+
+def test_names_beyond_the_limit_are_answered_and_forgotten() -> None:
+    """Who makes names up is told of each that there is nothing, and what there is comes, and changes, as before."""
+    stream = stream_of()
+    for number in range(100, 1100):
+        stream.receive(DeltaRequest("0", (str(number),), nonce=str(number - 99)))
+        assert [response.removed for response in stream.flush()[-1:]] == [(str(number),)]
+    assert stream.forgotten == 1000 - SMALL.names
+    stream.receive(DeltaRequest("0", MADE))
+    assert {each.name for response in stream.flush() for each in response.resources} == set(MADE)
+    assert stream.changed("0", ["a"])
+    assert not stream.changed("0", ["1099"])
+
+
+def test_a_client_that_comes_back_with_too_many_names_keeps_what_there_is() -> None:
+    """What it subscribes to again beyond the limit is forgotten, but for what exists."""
+    stream = stream_of()
+    stream.receive(DeltaRequest("0", ("5", "6", "7", "8", "9", *MADE)))
+    sent = stream.flush()
+    assert {each.name for response in sent for each in response.resources} == set(MADE)
+    assert {name for response in sent for name in response.removed} == {"5", "6", "7", "8", "9"}
+    assert all(stream.changed("0", [name]) for name in MADE)
 
 
 def test_a_client_that_answers_goes_on_for_ever() -> None:
@@ -134,7 +153,7 @@ def _within(stream: DeltaStream) -> bool:
     texts = [text for each in subscriptions.values() for text in (*each.names, *each.sent, *each._dirty, *each._forced)]
     return (
         len(subscriptions) <= SMALL.types
-        and len(texts) <= 4 * SMALL.names
+        and len(texts) <= SMALL.names + len(MADE) + len(EAGER) + 3 * SMALL.held
         and all(len(text) <= SMALL.characters for text in (*texts, *subscriptions))
         and len(stream._in_flight) <= SMALL.unanswered
         and sum(map(len, stream._in_flight.values())) <= SMALL.unanswered_names

@@ -216,23 +216,39 @@ async def test_a_stream_without_a_request_is_nobodys(server: Server) -> None:
     assert server.clients.metadata == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("in_the_first_request", [True, False])
-async def test_subscriptions_are_bounded(
+async def test_a_stream_is_bounded(
     server: Server, caplog: pytest.LogCaptureFixture, in_the_first_request: bool
 ) -> None:
-    """A client that subscribes to names without end is cut off with RESOURCE_EXHAUSTED, and that is no traceback."""
+    """A client that goes beyond a limit is cut off with RESOURCE_EXHAUSTED, and that is no traceback."""
     with caplog.at_level(logging.DEBUG):
         async with server.stream(EGRESS) as stream:
             if not in_the_first_request:
                 await stream.request(LISTENER)
                 await stream.expect({}, type_url=LISTENER)
-            await stream.request(subscribe=(f"{number:x}" for number in range(LIMITS.names + 1)))
+            await stream.request(subscribe=["x" * (LIMITS.characters + 1)])
             code, details = await stream.expect_end()
             assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert f"{LIMITS.names} at most" in details
+            assert f"{LIMITS.characters} at most" in details
         await until(lambda: server.clients.ended == [str(EGRESS)])
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.slow
+async def test_names_without_end_are_told_once(server: Server) -> None:
+    """A client that makes names up is answered, one line tells of it, and what there is reaches it as before."""
+    with structlog.testing.capture_logs() as told:
+        async with server.stream(EGRESS) as stream:
+            await stream.request(subscribe=["real"])
+            await stream.expect({})
+            await stream.ack(await stream.expect(removed=["real"]))
+            for first in (0, LIMITS.names):
+                names = [f"{first + number:x}" for number in range(LIMITS.names)]
+                await stream.request(subscribe=names)
+                await stream.ack(await stream.expect({}, removed=names))
+            server.clients.table(EGRESS).put(CLUSTER, resource("real"))
+            await stream.expect({"real": "1"})
+    assert [line["names"] for line in told] == [LIMITS.names]
 
 
 @pytest.mark.slow

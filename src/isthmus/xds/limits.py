@@ -25,7 +25,10 @@ class Limits:
     types: int = 32
     """Types of resources; Envoy has some twelve."""
     names: int = 200_000
-    """Names, of all types, that it subscribes to, has, or waits to hear of."""
+    """Names of one type that it subscribes to; beyond, those of which there is nothing are answered and forgotten. A
+    peer can have an ingress gateway ask for as many names as it likes to make up, for other peers to bear with."""
+    held: int = 1_000_000
+    """Names, of all types, that it has, or waits to hear of."""
     characters: int = 1024
     """Of a name, a version and a type."""
     unanswered: int = 50_000
@@ -35,15 +38,15 @@ class Limits:
 
     def check_request(self, request: DeltaRequest) -> None:
         """Raise StreamLimitError for a request with texts that are too long, or with too many of them."""
-        _check("resources kept from an earlier stream", len(request.initial_versions), self.names)
+        _check("resources kept from an earlier stream", len(request.initial_versions), self.held)
         self._check_texts((request.type_url, *request.subscribe))
         self._check_texts(request.initial_versions.keys())
         self._check_texts(request.initial_versions.values())
 
-    def check_subscriptions(self, *, types: int, names: int) -> None:
+    def check_subscriptions(self, *, types: int, held: int) -> None:
         """Raise StreamLimitError for a client that asks for too much."""
         _check("types subscribed to", types, self.types)
-        _check("names subscribed to", names, self.names)
+        _check("names sent or not yet looked at", held, self.held)
 
     def check_unanswered(self, *, responses: int, names: int) -> None:
         """Raise StreamLimitError for a client that does not answer."""

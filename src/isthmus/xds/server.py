@@ -13,7 +13,7 @@ import structlog
 from envoy.service.discovery.v3 import discovery_pb2
 
 from isthmus.news import News
-from isthmus.xds.limits import StreamLimitError
+from isthmus.xds.limits import LIMITS, StreamLimitError
 from isthmus.xds.pushes import Nobody, PushClock, PushListener
 from isthmus.xds.resource import DeltaRequest, DeltaResponse, Rejection
 from isthmus.xds.stream import DeltaStream
@@ -116,6 +116,7 @@ class _Session:
         self._stream = DeltaStream(table, order=order)
         self._table = table
         self._news = asyncio.Event()
+        self._has_told = False
 
     async def run(
         self, first: Any, requests: AsyncIterator[Any], context: "grpc.aio.ServicerContext[Any, Any]"
@@ -146,7 +147,18 @@ class _Session:
             self._clients.rejected(self._client, self, rejection)
         elif request.nonce:
             self._clients.accepted(self._client, self, request.type_url)
+        self._tell_forgotten()
         self._wake()
+
+    def _tell_forgotten(self) -> None:
+        """Say once that a client asks for more names than are kept; on a gateway, some peer makes them up."""
+        if self._stream.forgotten and not self._has_told:
+            self._has_told = True
+            log.warning(
+                "xds client asks for more names than are kept; those of which there is nothing are forgotten",
+                client=self._client,
+                names=LIMITS.names,
+            )
 
     def _wake(self) -> None:
         self._clock.news(_now())

@@ -39,14 +39,20 @@ class DeltaStream:
         rejection = self._acknowledge(request)
         subscription = self._subscriptions.get(request.type_url)
         if subscription is None:
-            subscription = self._subscriptions[request.type_url] = Subscription(request.type_url)
+            subscription = Subscription(request.type_url, self._limits.names)
+            self._subscriptions[request.type_url] = subscription
             subscription.start(request, self._view)
             self._unanswered[request.type_url] = None
         else:
             subscription.update(request, self._view)
-        names = sum(each.size for each in self._subscriptions.values())
-        self._limits.check_subscriptions(types=len(self._subscriptions), names=names)
+        held = sum(each.held for each in self._subscriptions.values())
+        self._limits.check_subscriptions(types=len(self._subscriptions), held=held)
         return rejection
+
+    @property
+    def forgotten(self) -> int:
+        """How many names that the client asked for are not kept in mind: there is nothing of them, and too many."""
+        return sum(each.forgotten for each in self._subscriptions.values())
 
     def changed(self, type_url: str, names: Iterable[str] | None) -> bool:
         """Note that resources (None: any of the type) may have changed; tell whether there may be something to send."""

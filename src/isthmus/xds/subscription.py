@@ -18,25 +18,29 @@ class Subscription:
     """
 
     type_url: str
+    most_names: int
+    """Beyond these, a name of which there is nothing is answered and forgotten: it is not told of when there is."""
     wildcard: bool = False
     names: set[str] = field(default_factory=set)
     sent: dict[str, str] = field(default_factory=dict)
+    forgotten: int = 0
+    """How many names were."""
     _dirty: dict[str, None] = field(default_factory=dict)
     _forced: set[str] = field(default_factory=set)
 
     @property
-    def size(self) -> int:
-        """How many names this client makes us hold."""
-        return max(len(self.names), len(self.sent), len(self._dirty))
+    def held(self) -> int:
+        """How many names this client makes us hold, besides those that it subscribes to."""
+        return max(len(self.sent), len(self._dirty))
 
     def start(self, request: DeltaRequest, view: ResourceView) -> None:
         """Take the first request of a type, which may tell what the client kept from an earlier stream."""
         self.sent = dict(request.initial_versions)
         self._mark(self.sent)
         self.wildcard = not request.subscribe or WILDCARD in request.subscribe
-        self.names = set(request.subscribe) - {WILDCARD}
-        self._mark(self.names)
-        self._forced |= self.names - self.sent.keys()
+        for name in set(request.subscribe) - {WILDCARD}:
+            self._ask(name, view)
+        self._forced -= self.sent.keys()
         if self.wildcard:
             self._mark(view.eager(self.type_url))
 
@@ -53,9 +57,15 @@ class Subscription:
                 self.wildcard = True
                 self._mark(view.eager(self.type_url))
             else:
-                self.names.add(name)
-                self._forced.add(name)
-                self._mark((name,))
+                self._ask(name, view)
+
+    def _ask(self, name: str, view: ResourceView) -> None:
+        self._forced.add(name)
+        self._mark((name,))
+        if len(self.names) < self.most_names or view.get(self.type_url, name) is not None:
+            self.names.add(name)
+        elif name not in self.names:
+            self.forgotten += 1
 
     def changed(self, names: Iterable[str] | None, view: ResourceView) -> bool:
         """Note that these resources (None: any) may have changed; tell whether the client cares about any of them."""
