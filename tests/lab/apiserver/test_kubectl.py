@@ -94,6 +94,49 @@ async def test_client_side_apply_creates_changes_and_leaves_alone(crontabs: Kube
     assert (await crontabs.json("get", "ct", "my"))["spec"] == {"cronSpec": "* 6", "replicas": 1}
 
 
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  ports: [{port: 80}]
+"""
+WORKER = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: worker}
+spec:
+  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 2}}
+  selector: {matchLabels: {app: worker}}
+  template:
+    metadata: {labels: {app: worker}}
+    spec:
+      volumes: [{name: v, emptyDir: {}}]
+      containers:
+      - {name: a, image: "a:1", env: [{name: X, value: "1"}, {name: Z, value: "2"}], ports: [{containerPort: 80}]}
+      - {name: b, image: "b:1"}
+"""
+
+
+async def test_client_side_apply_takes_out_of_lists_what_is_no_longer_there(kubectl: Kubectl) -> None:
+    """A port, a container, a variable and the source of a volume that are changed or gone are so on the server too."""
+    await kubectl("apply", "-f", "-", stdin=SERVICE)
+    await kubectl("apply", "-f", "-", stdin=SERVICE.replace("80", "8080"))
+    assert [port["port"] for port in (await kubectl.json("get", "svc", "web"))["spec"]["ports"]] == [8080]
+    await kubectl("apply", "-f", "-", stdin=WORKER)
+    changed = WORKER.replace('      - {name: b, image: "b:1"}\n', "").replace(', {name: Z, value: "2"}', "")
+    changed = changed.replace("emptyDir: {}", "configMap: {name: c}").replace("containerPort: 80", "containerPort: 81")
+    changed = changed.replace("{type: RollingUpdate, rollingUpdate: {maxSurge: 2}}", "{type: Recreate}")
+    await kubectl("apply", "-f", "-", stdin=changed)
+    spec = (await kubectl.json("get", "deploy", "worker"))["spec"]
+    container, volume = spec["template"]["spec"]["containers"], spec["template"]["spec"]["volumes"]
+    assert [one["name"] for one in container] == ["a"]
+    assert container[0]["env"] == [{"name": "X", "value": "1"}]
+    assert [port["containerPort"] for port in container[0]["ports"]] == [81]
+    assert [sorted(one) for one in volume] == [["configMap", "name"]]
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
 async def test_client_side_apply_of_a_built_in_kind_merges_lists_by_key(kubectl: Kubectl) -> None:
     """``apply`` of a Deployment changes one container's image and leaves the other container alone."""
     deployment = """

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from isthmus.lab.apiserver.kinds.resource import Schema
+from isthmus.lab.apiserver.patch.strategic import PRIMITIVE_MERGE, merge_key
 from isthmus.lab.apiserver.schema.openshift import PROPERTIES
 
 _FREE_FORM = frozenset(("FieldsV1", "JSONSchemaProps", "CustomResourceConversion"))
@@ -23,6 +24,10 @@ _QUANTITIES = frozenset(
 )
 _FREE_MAPS = frozenset(("fieldsV1", "raw", "parameters", "extra"))
 _SAME_AS = {("project.openshift.io", "Project"): ("", "Namespace")}
+_PLACES = {"Container": "containers", "ServiceSpec": "spec"}
+"""Where a model stands in its kind, if that tells how a list in it merges."""
+_RETAINING = frozenset(("volumes", "strategy"))
+"""What loses the fields that a patch does not name."""
 _ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 _INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
 _SCALARS: dict[Any, Schema] = {
@@ -61,8 +66,29 @@ def _model(model: type[msgspec.Struct]) -> Schema:
     hints = typing.get_type_hints(model)
     # What is called otherwise on the wire: "from" is no name in Python.
     names = {one.name: one.encode_name for one in msgspec.structs.fields(model)}
-    properties = {names[name]: _field(names[name], hint) for name, hint in hints.items()}
+    properties = {
+        names[name]: {**_field(names[name], hint), **_merging(model.__name__, names[name], hint)}
+        for name, hint in hints.items()
+    }
     return {"type": "object", "properties": properties, "x-model": model.__name__}
+
+
+def _merging(model: str, name: str, hint: Any) -> Schema:
+    """How a field merges, as its model's OpenAPI document says it: kubectl makes strategic patches after that.
+
+    Source: Kubernetes API conventions, "Strategic Merge Patch".
+    """
+    of = typing.get_args(_bare(hint)) if typing.get_origin(_bare(hint)) is list else ()
+    key = merge_key((_PLACES.get(model, ""), name))
+    if of and key and key in getattr(of[0], "__struct_fields__", ()):
+        return {"x-kubernetes-patch-merge-key": key, "x-kubernetes-patch-strategy": _strategy("merge", name)}
+    if of == (str,) and name in PRIMITIVE_MERGE:
+        return {"x-kubernetes-patch-strategy": "merge"}
+    return {"x-kubernetes-patch-strategy": "retainKeys"} if name == "strategy" else {}
+
+
+def _strategy(first: str, name: str) -> str:
+    return f"{first},retainKeys" if name in _RETAINING else first
 
 
 def _field(name: str, hint: Any) -> Schema:

@@ -15,7 +15,12 @@ from isthmus.lab.apiserver.schema.validate import json_type, validate
 Fits = Callable[[Any], bool]
 
 _REMEMBERED = 256
-_SILENT = frozenset(("description", "x-kubernetes-validations", "x-kubernetes-map-type", "title", "example", "x-model"))
+_SILENT = frozenset(
+    (
+        *("description", "title", "example", "x-model", "x-kubernetes-validations", "x-kubernetes-map-type"),
+        *("x-kubernetes-patch-merge-key", "x-kubernetes-patch-strategy"),
+    )
+)
 _OBJECT = frozenset(("type", "properties", "required", "additionalProperties", "default"))
 _LIST = frozenset(
     (
