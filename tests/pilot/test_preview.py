@@ -17,6 +17,13 @@ SET = {
     "metadata": {"name": "green-mesh", "namespace": "default"},
     "spec": {"importRules": [{"type": "NameSelector", "nameSelector": {}}]},
 }
+AS_LOCAL = {"type": "NameSelector", "importAsLocal": True, "nameSelector": {"alias": {"namespace": "default"}}}
+JOINED = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "a", "namespace": "default"},
+    "spec": {"ports": [{"port": 9080}]},
+}
 OFFERED = [{"exportedName": f"{name}.bookinfo.svc.red-mesh-exports.local", "localService": {}} for name in "ab"]
 
 
@@ -42,3 +49,17 @@ async def test_services_that_are_not_listed_are_told_of(tmp_path: Path) -> None:
         assert "2 more, 0 less" in said
         assert "? 9000 more services are on offer" in said
         assert json.loads(await preview(lab, file, "-o", "json"))[0]["unlisted"] == 9000
+
+
+async def test_nothing_is_made_up_of_ports(tmp_path: Path) -> None:
+    """What ports a service on offer has, its listing does not tell: nothing is found wrong with joining a Service."""
+    file = tmp_path / "imports.json"
+    file.write_text(json.dumps({**SET, "spec": {"importRules": [AS_LOCAL]}}))
+    async with connected(tmp_path) as (lab, client):
+        await lab.create("\n---\n".join(json.dumps(each) for each in (*crds(), JOINED)))
+        await lab.create(json.dumps(SET))
+        path = "/apis/federation.maistra.io/v1/namespaces/default/importedservicesets/green-mesh/status"
+        status = {"status": {"importedServices": OFFERED, "imported": 0, "offered": 2}}
+        await client.merge(path, json.dumps(status).encode(), doing="write the status")
+        (said,) = json.loads(await preview(lab, file, "-o", "json"))
+        assert (len(said["changed"]), said["problems"]) == (2, [])

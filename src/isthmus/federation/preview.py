@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet
 from isthmus.api.selectors import ServiceMapping
-from isthmus.federation.conditions import PortsOf, export_problems, import_problems
+from isthmus.federation.conditions import export_problems, import_problems
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.exports import ExportRules, LocalService
 from isthmus.federation.import_table import ImportTable
@@ -53,12 +53,14 @@ def preview_imports(
     *,
     offered: Iterable[str],
     cluster_domain: str,
-    ports_of: PortsOf = lambda _: None,
 ) -> Preview:
-    """What would be usable here more, less or under another name; ``offered`` are the peer's exported host names."""
+    """What would be usable here more, less or under another name; ``offered`` are the peer's exported host names.
+
+    Of the ports of what is on offer nothing is known here, nor what is wrong with them.
+    """
     messages = [_message(hostname) for hostname in offered]
     before, after = (_imports(each, proposed, messages, cluster_domain) for each in (current, proposed))
-    return _difference(before.status(), after.status(), import_problems(after, ports_of))
+    return _difference(before.status(), after.status(), import_problems(after, lambda _: None))
 
 
 def _exports(

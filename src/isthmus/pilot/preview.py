@@ -17,7 +17,6 @@ from isthmus.api.members import NAME as MEMBER_ROLL
 from isthmus.federation.exports import LocalService
 from isthmus.federation.members import Members
 from isthmus.federation.preview import Preview, preview_exports, preview_imports
-from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, connect
 from isthmus.kube.errors import NotFound, translated
 from isthmus.pilot.services import local_service
@@ -104,13 +103,7 @@ async def _previewed(client: Client, proposed: ServiceSet, cluster_domain: str) 
         status = imports.status if imports is not None else None
         offered = [each.exported_name for each in (status.imported_services if status else None) or ()]
         unlisted = max(0, ((status.offered if status else None) or 0) - len(offered))
-        services = {each.name: each for each in await _services(client) if not each.is_federation}
-
-        def ports_of(service: QualifiedName) -> list[int] | None:
-            local = services.get(service)
-            return None if local is None else [port.port for port in local.ports if port.protocol == "TCP"]
-
-        found = preview_imports(imports, proposed, offered=offered, cluster_domain=cluster_domain, ports_of=ports_of)
+        found = preview_imports(imports, proposed, offered=offered, cluster_domain=cluster_domain)
     return Previewed(type(proposed).__name__, namespace, name, found, unlisted)
 
 
