@@ -17,7 +17,7 @@ SOURCES = [
     for room in ("federation", "operator", "pilot")
     for path in (REPOSITORY / "src" / "isthmus" / room).glob("*.py")
 ]
-_REASON_AT = {"Problem": 1, "PeerConfigError": 0, "_Verdict": 1, "_fails": 0}
+_REASON_AT = {"Problem": 1, "Hindrance": 0, "PeerConfigError": 0, "_Verdict": 1, "_fails": 0}
 """Which argument of what is called is a reason."""
 
 

@@ -24,7 +24,7 @@ from isthmus.federation.exports import ExportRules, LocalPort, LocalService
 from isthmus.federation.import_table import ImportTable
 from isthmus.federation.imports import ImportRules
 from isthmus.federation.messages import ServiceMessage, ServicePort
-from isthmus.federation.names import is_server_name, outbound_sni
+from isthmus.federation.names import MAX_SERVER_NAME_BYTES, is_server_name, outbound_sni
 from isthmus.federation.selection import Problem, QualifiedName, Scope, rule_problems
 
 NOW = datetime(2026, 11, 22, 20, 39, 37, 123456, tzinfo=UTC)
@@ -57,11 +57,27 @@ def imports(*rules: Rule, offered: tuple[str, ...] = ()) -> ImportTable:
     table = ImportTable("green-mesh")
     table.configure(ImportRules.of(made, peer="green-mesh", cluster_domain="cluster.local"))
     for each in offered:
-        namespace, name = each.split("/")
-        hostname = f"{name}.{namespace}.svc.red-mesh-exports.local"
-        ports = (ServicePort("http", 9080, "HTTP"),)
-        table.offer(hostname, ServiceMessage(name=name, namespace=namespace, hostname=hostname, service_ports=ports))
+        table.offer(hostname_of(each), message(each))
     return table
+
+
+def hostname_of(offered: str) -> str:
+    namespace, name = offered.split("/")
+    return f"{name}.{namespace}.svc.red-mesh-exports.local"
+
+
+def message(offered: str, hostname: str = "", *, ports: tuple[int, ...] = (9080,)) -> ServiceMessage:
+    """What green tells of a service, under its own host name unless it tells another one."""
+    namespace, name = offered.split("/")
+    service_ports = tuple(ServicePort("http", port, "HTTP") for port in ports)
+    return ServiceMessage(name, namespace, hostname or hostname_of(offered), service_ports)
+
+
+def told_of(table: ImportTable, *messages: ServiceMessage) -> list[Problem]:
+    """What is wrong when all that is offered too."""
+    for each in messages:
+        table.offer(each.hostname, each)
+    return import_problems(table, lambda name: None)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +146,8 @@ def test_imports_of_two_peers_that_claim_one_name_are_told() -> None:
     suffix = {**by_name("a"), "domainSuffix": "shared.example"}
     ours, theirs = imports(suffix, offered=("a/x", "a/y")), ImportTable("blue-mesh")
     theirs.configure(ours.rules)
-    message = next(iter(ours.imports.values())).service
-    theirs.offer(message.hostname, message)
+    shared = next(iter(ours.imports.values())).service
+    theirs.offer(shared.hostname, shared)
     (problem,) = import_problems(ours, lambda name: None, [theirs])
     assert problem.reason == "NameTaken"
     assert "x.a.shared.example, which is the name of x.a.svc.red-mesh-exports.local from peer blue-mesh" in (
@@ -146,8 +162,8 @@ def test_imports_of_two_peers_may_join_one_local_service() -> None:
     rule = {**by_name("a", "x", namespace="shop"), "importAsLocal": True}
     ours, theirs = imports(rule, offered=("a/x",)), ImportTable("blue-mesh")
     theirs.configure(ours.rules)
-    message = ours.imports["x.a.svc.red-mesh-exports.local"].service
-    theirs.offer(message.hostname, message)
+    shared = ours.imports["x.a.svc.red-mesh-exports.local"].service
+    theirs.offer(shared.hostname, shared)
     assert import_problems(ours, lambda name: None, [theirs]) == []
 
 
@@ -162,10 +178,12 @@ def test_a_local_service_without_the_imports_ports_is_told(ports: set[int] | Non
 
 def test_an_import_that_cannot_be_asked_for_is_told() -> None:
     """A peer may tell a name that is too long to be asked for: which one, on which rule, and what to do, is told."""
-    table = imports(by_name("a"), offered=("a/x", f"a/{'x' * 220}"))
-    (problem,) = import_problems(table, lambda name: None)
+    table = imports(by_name("a"), offered=("a/x",))
+    longest = "x" * (MAX_SERVER_NAME_BYTES - len(outbound_sni("", 80)))
+    (problem,) = told_of(table, message("a/y", longest, ports=(80, 9080)))
     assert (problem.rule, problem.reason) == (0, "InvalidServerName")
-    assert "cannot be called on 1 of its 1 ports: 'outbound_.9080_._.xxx" in problem.message
+    assert problem.message.startswith("importRules[0] imports 'xxx")
+    assert "cannot be called on 1 of its 2 ports: 'outbound_.9080_._.xxx" in problem.message
     assert problem.message.endswith("have the peer export it under another name")
     table.clear()
     assert import_problems(table, lambda name: None) == []
@@ -173,11 +191,52 @@ def test_an_import_that_cannot_be_asked_for_is_told() -> None:
 
 def test_what_is_told_of_a_name_goes_with_it() -> None:
     """A service that is no longer offered, or of which no rule imports anything, has nothing wrong."""
-    table = imports(by_name("a"), offered=("a/é",))
-    assert [each.reason for each in import_problems(table, lambda name: None)] == ["InvalidServerName"]
-    assert "'outbound_.9080_._.\\xe9.a.svc" in import_problems(table, lambda name: None)[0].message
+    table = imports(by_name("b"), by_name("a"))
+    (problem,) = told_of(table, message("a/y", "é.a.svc.red-mesh-exports.local"))
+    assert (problem.rule, problem.reason) == (1, "InvalidServerName")
+    assert "'outbound_.9080_._.\\xe9.a.svc" in problem.message
     table.configure(ImportRules())
     assert import_problems(table, lambda name: None) == []
+
+
+@pytest.mark.parametrize("offered", ["a/" + "x" * 64, "a/x..y", "a/Ratings", "a/", "a/é", "x.y/x", "../secrets"])
+def test_an_import_whose_name_kubernetes_does_not_take_is_told(offered: str) -> None:
+    """What can be no Service for its name is told, with the part that is wrong; an alias may mend it."""
+    table = imports(by_name(), offered=("a/fine",))
+    (problem,) = told_of(table, message(offered, "odd.a.svc.red-mesh-exports.local"))
+    assert (problem.rule, problem.reason) == (0, "InvalidServiceName")
+    assert any(f"gets no Service: {part!a} cannot be part of a name" in problem.message for part in offered.split("/"))
+    rules = imports(by_name(name="y", namespace="b")).rules
+    table.offer(hostname_of("a/fine"), None)
+    table.configure(rules)
+    assert import_problems(table, lambda name: None) == []
+
+
+@pytest.mark.parametrize("ports", [(), (0,)])
+def test_an_import_without_a_port_is_told(ports: tuple[int, ...]) -> None:
+    """What has no TCP port gets no Service; with one, nothing is wrong."""
+    table = imports(by_name(), offered=("a/fine",))
+    (problem,) = told_of(table, message("a/x", ports=ports))
+    assert problem.reason == "NoTCPPort"
+    assert problem.message.startswith("importRules[0] imports 'x.a.svc.red-mesh-exports.local', which gets no Service")
+    assert told_of(table, message("a/x", ports=(0, 80))) == []
+
+
+def test_an_import_whose_name_dns_does_not_take_is_told() -> None:
+    """A name that is too long for DNS has an address that nobody finds; as a local Service the cluster names it."""
+    rule = {**by_name(), "domainSuffix": ".".join(["x" * 60] * 4)}
+    found = told_of(imports(rule), message("aaaa/xxxx"), message("aaaa/xxxxx"))
+    assert [each.reason for each in found] == ["InvalidHostname"]
+    assert "expected at most 253 characters, not 'xxxxx.aaaa.xxx" in found[0].message
+    assert found[0].message.endswith("… (254 characters); give it a shorter alias or domainSuffix")
+    local = {**rule, "importAsLocal": True, "nameSelector": {"alias": {"namespace": "shop"}}}
+    assert told_of(imports(local), message("aaaa/xxxxx")) == []
+
+
+def test_imports_that_are_hindered_are_told_in_one_order() -> None:
+    """Whichever comes first, the message is the same: a status is not written anew for that."""
+    messages = [message(f"a/x{number}", ports=()) for number in range(20)]
+    assert told_of(imports(by_name()), *messages) == told_of(imports(by_name()), *reversed(messages))
 
 
 def test_names_that_are_exported_can_be_asked_for() -> None:
@@ -187,8 +246,8 @@ def test_names_that_are_exported_can_be_asked_for() -> None:
     rule = by_name("", "", name=longest, namespace=longest)
     rules = ExportRules.of(msgspec.convert([rule], tuple[ExportRule, ...]))
     table.configure(rules, [], [LocalService(QualifiedName("a", "x"), (LocalPort("http", 80),))])
-    (message,) = table.messages()
-    assert is_server_name(outbound_sni(message.hostname, 65535))
+    (exported,) = table.messages()
+    assert is_server_name(outbound_sni(exported.hostname, 65535))
 
 
 def test_a_rule_that_cannot_be_used_is_told() -> None:

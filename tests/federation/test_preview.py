@@ -65,3 +65,4 @@ def test_imports_by_what_the_peer_offers() -> None:
     suffix = "bookinfo.svc.green-mesh-imports.local"
     assert shown.added == {OFFERED[0]: f"details.{suffix}"}
     assert shown.renamed == (Renamed(OFFERED[1], f"ratings.{suffix}", f"stars.{suffix}"),)
+    assert shown.problems == ()

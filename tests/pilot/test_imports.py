@@ -306,7 +306,10 @@ async def test_a_changed_service_keeps_its_gateway_ports(tmp_path: Path) -> None
 
 
 async def test_what_kubernetes_cannot_hold_does_not_disturb_the_rest(tmp_path: Path) -> None:
-    """Services without ports, with impossible names, or with names of ports that repeat, are the peer's problem."""
+    """Services without ports, with impossible names, or with names of ports that repeat, are the peer's problem.
+
+    The administrator is told of those that are left out.
+    """
     async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():
         red.feed.replace(
             [
@@ -328,6 +331,10 @@ async def test_what_kubernetes_cannot_hold_does_not_disturb_the_rest(tmp_path: P
             return len((await red.status("importedserviceset")).get("importedServices", ())) == 7
 
         await until(are_listed)
+        told = (await red.status("importedserviceset"))["conditions"][0]
+        assert (told["type"], told["status"], told["reason"]) == ("Accepted", "False", "InvalidServiceName")
+        assert told["message"].count("importRules[0] imports") == 4
+        assert "'portless.bookinfo.svc.red-mesh-exports.local', which gets no Service: it has no TCP" in told["message"]
 
 
 async def test_a_local_import_joins_the_service_that_is_there(tmp_path: Path) -> None:

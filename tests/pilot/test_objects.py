@@ -13,6 +13,7 @@ from tests.federation import strategies
 from isthmus.federation.import_table import Import
 from isthmus.federation.imports import ImportedName
 from isthmus.federation.messages import ServiceMessage, ServicePort
+from isthmus.federation.names import is_dns_label
 from isthmus.federation.ports import ImportKey, PortBook
 from isthmus.federation.selection import QualifiedName
 from isthmus.federation.workload import Workload, workload
@@ -22,7 +23,6 @@ from isthmus.pilot.objects import (
     import_names,
     import_service,
     import_slice,
-    is_dns_label,
     is_joined_by,
     is_made_by,
     made_by,

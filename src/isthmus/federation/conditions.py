@@ -15,7 +15,6 @@ from isthmus.federation.causes import ACCEPTED
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.import_table import Import, ImportTable
 from isthmus.federation.listing import MOST_BYTES, Listing
-from isthmus.federation.names import MAX_SERVER_NAME_BYTES, outbound_sni
 from isthmus.federation.selection import Problem, QualifiedName
 
 UP_TO_DATE: Final = "UpToDate"
@@ -98,7 +97,7 @@ def import_problems(table: ImportTable, ports_of: PortsOf, others: Iterable[Impo
     ``others`` are the imports from other peers.
     """
     lost = (*_lost_imports(table), *(each for other in others for each in _lost_to(table, other)))
-    found = (*table.rules.problems, *lost, *_unfit_local_services(table, ports_of), *_nameless_imports(table))
+    found = (*table.rules.problems, *lost, *_unfit_local_services(table, ports_of), *table.hindered())
     return sorted(found, key=lambda problem: problem.rule)
 
 
@@ -159,20 +158,6 @@ def _unfit_local_services(table: ImportTable, ports_of: PortsOf) -> Iterable[Pro
             continue
         index = table.rules.deciding(imported.service) or 0
         yield Problem(index, "LocalServiceDiffers", _difference(index, hostname, imported, local))
-
-
-def _nameless_imports(table: ImportTable) -> Iterable[Problem]:
-    """Imports that the egress gateway has no name to ask the peer for: their callers' connections are closed."""
-    for hostname, imported in table.nameless():
-        index, ports = table.rules.deciding(imported.service) or 0, imported.nameless_ports
-        yield Problem(
-            index,
-            "InvalidServerName",
-            f"importRules[{index}] imports a service that cannot be called on {len(ports)} of its"
-            f" {len(imported.ports)} ports: {outbound_sni(hostname, ports[-1])!a} can be no server name, expected at"
-            f" most {MAX_SERVER_NAME_BYTES} letters, digits, '-', '_' and '.'; have the peer export it under another"
-            " name",
-        )
 
 
 def _difference(index: int, hostname: str, imported: Import, local: Collection[int]) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, KeysView
 from dataclasses import dataclass
 
 from isthmus.api.selectors import LocalService, ServiceMapping
+from isthmus.federation.hindrances import excerpt, hindrance, tcp_ports
 from isthmus.federation.imports import ImportedName, ImportRules
 from isthmus.federation.listing import Listing
 from isthmus.federation.messages import ServiceMessage
-from isthmus.federation.names import is_server_name, outbound_sni
+from isthmus.federation.selection import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,7 @@ class Import:
     @property
     def ports(self) -> tuple[int, ...]:
         """The TCP ports it has, sorted; of a port named twice, one."""
-        return tuple(sorted({port.port for port in self.service.service_ports if port.port > 0}))
-
-    @property
-    def nameless_ports(self) -> tuple[int, ...]:
-        """Those of its ports that no call can go to: what would be asked for can be no server name."""
-        return tuple(port for port in self.ports if not is_server_name(outbound_sni(self.service.hostname, port)))
+        return tcp_ports(self.service)
 
 
 class ImportTable:
@@ -48,7 +44,7 @@ class ImportTable:
         self._holders: dict[str, tuple[str, ...]] = {}
         self._clashing: set[str] = set()
         self._local: set[str] = set()
-        self._nameless: set[str] = set()
+        self._hindered: dict[str, Problem] = {}
         self.listing: Listing[str] = Listing()
         """:meth:`status` as JSON, kept up to date entry by entry."""
 
@@ -68,7 +64,7 @@ class ImportTable:
     def clear(self) -> frozenset[str]:
         """Forget the peer altogether."""
         gone = frozenset(self.imports)
-        for each in (self.imports, self._offered, self._holders, self._clashing, self._local, self._nameless):
+        for each in (self.imports, self._offered, self._holders, self._clashing, self._local, self._hindered):
             each.clear()
         self.listing.clear()
         return gone
@@ -107,9 +103,9 @@ class ImportTable:
         """Imports that join a Service of their name, if there is one, by exported host name, sorted."""
         return ((hostname, self.imports[hostname]) for hostname in sorted(self._local))
 
-    def nameless(self) -> Iterable[tuple[str, Import]]:
-        """Imports with ports that no call can go to, by exported host name, sorted."""
-        return ((hostname, self.imports[hostname]) for hostname in sorted(self._nameless))
+    def hindered(self) -> Iterable[Problem]:
+        """What keeps imports from being called, one by one as their exported host names are sorted."""
+        return (self._hindered[hostname] for hostname in sorted(self._hindered))
 
     def _settle(self, hostname: str) -> bool:
         service = self._offered.get(hostname)
@@ -118,20 +114,27 @@ class ImportTable:
         before = self.imports.get(hostname)
         if before != after:
             self._replace(hostname, before, after)
+        self._judge(hostname, after)
         if service is None:
             self.listing.discard(hostname)
         else:
             self.listing.put(hostname, self._mapping(hostname))
         return before != after
 
+    def _judge(self, hostname: str, imported: Import | None) -> None:
+        """Keep what hinders the import: whoever tells of it does so often, and there may be thousands."""
+        self._hindered.pop(hostname, None)
+        found = hindrance(imported.service, imported.called) if imported is not None else None
+        if imported is not None and found is not None:
+            index = self.rules.deciding(imported.service) or 0
+            message = f"importRules[{index}] imports {excerpt(hostname)}, {found.message}"
+            self._hindered[hostname] = Problem(index, found.reason, message)
+
     def _replace(self, hostname: str, before: Import | None, after: Import | None) -> None:
-        self._nameless.discard(hostname)
         if before is not None:
             del self.imports[hostname]
         if after is not None:
             self.imports[hostname] = after
-            if after.nameless_ports:
-                self._nameless.add(hostname)
         self._rename(hostname, before.called if before else None, after.called if after else None)
 
     def _rename(self, hostname: str, before: ImportedName | None, after: ImportedName | None) -> None:

@@ -7,6 +7,8 @@ import re
 import sys
 from dataclasses import dataclass
 
+from isthmus.api.meta import DNS_LABEL
+
 VERSION_HEADER = "isthmus-peer-version"
 """Header of discovery calls on their way to our own egress gateway: ``RemotePeer.version``. It ends there."""
 
@@ -20,6 +22,10 @@ CHECK_ANNOTATION = "isthmus.io/check"
 MAX_SERVER_NAME_BYTES = 255
 """Of Envoy's ``UpstreamTlsContext.sni``. Names by the protocol have 228 at most, of which each part is a DNS label."""
 
+MAX_HOSTNAME_LENGTH = 253
+"""Of a name in DNS, as text without a dot at its end (RFC 1035 §2.3.4)."""
+
+_LABEL = re.compile(DNS_LABEL)
 _SERVER_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_SERVER_NAME_BYTES}}}")
 _OUTBOUND = re.compile(r"outbound_\.(?P<port>[0-9]{1,5})_\._\.(?P<host>.+)")
 
@@ -50,6 +56,11 @@ def discovery_name(peer: str, namespace: str) -> str:
 def outbound_sni(hostname: str, port: int) -> str:
     """The server name that an importer's egress gateway asks for."""
     return f"outbound_.{port}_._.{hostname}"
+
+
+def is_dns_label(text: str) -> bool:
+    """Whether Kubernetes takes it as the name of a Service's port, or as a label of a DNS name (RFC 1123)."""
+    return _LABEL.fullmatch(text) is not None
 
 
 def is_server_name(text: str) -> bool:

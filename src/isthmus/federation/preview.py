@@ -14,8 +14,11 @@ from isthmus.federation.export_table import ExportTable
 from isthmus.federation.exports import ExportRules, LocalService
 from isthmus.federation.import_table import ImportTable
 from isthmus.federation.imports import ImportRules
-from isthmus.federation.messages import ServiceMessage
+from isthmus.federation.messages import ServiceMessage, ServicePort
 from isthmus.federation.selection import Problem
+
+_SOME_PORT = (ServicePort(port=65535),)
+"""Stands for the ports of what is on offer, which are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def preview_imports(
 ) -> Preview:
     """What would be usable here more, less or under another name; ``offered`` are the peer's exported host names.
 
-    Of the ports of what is on offer nothing is known here, nor what is wrong with them.
+    Nothing is known here of the ports of what is on offer, nor told of what might be wrong with them.
     """
     messages = [_message(hostname) for hostname in offered]
     before, after = (_imports(each, proposed, messages, cluster_domain) for each in (current, proposed))
@@ -89,7 +92,7 @@ def _imports(
 def _message(hostname: str) -> ServiceMessage:
     """As much of a service as its exported host name tells: ``<name>.<namespace>.svc.<peer>-exports.local``."""
     name, _, namespace = hostname.partition(".svc.")[0].partition(".")
-    return ServiceMessage(name=name, namespace=namespace, hostname=hostname)
+    return ServiceMessage(name=name, namespace=namespace, hostname=hostname, service_ports=_SOME_PORT)
 
 
 def _difference(

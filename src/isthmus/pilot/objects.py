@@ -14,6 +14,7 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.locality import Place
 from isthmus.federation.messages import MalformedMessageError, ServiceMessage, encode, parse_service
+from isthmus.federation.names import is_dns_label
 from isthmus.federation.ports import ImportKey
 from isthmus.federation.workload import Workload, WorkloadPort
 from isthmus.pilot.cluster import SERVICE_NAME
@@ -33,14 +34,8 @@ MESSAGE = "isthmus.io/exported-service"
 GATEWAY_PORTS = "isthmus.io/gateway-ports"
 """On a slice: gateway ports by the service's ports, as JSON; a Service that is ours has them as ``targetPort``."""
 _APP_PROTOCOLS = {"HTTP": "http", "HTTP2": "kubernetes.io/h2c", "GRPC": "kubernetes.io/h2c", "HTTPS": "https"}
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DEFAULT_PORT_NAME = re.compile(r"port-[0-9]+")
 MAX_OBJECT_NAME = 253
-
-
-def is_dns_label(name: str) -> bool:
-    """Whether Kubernetes takes it as the name of a Service's port, or as a label of a DNS name (RFC 1123)."""
-    return _LABEL.fullmatch(name) is not None
 
 
 def import_service(workload: Workload) -> Service:

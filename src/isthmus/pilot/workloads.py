@@ -16,6 +16,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.availability import is_ready
+from isthmus.federation.hindrances import service_hindrance
 from isthmus.federation.import_table import Import
 from isthmus.federation.locality import Place, place
 from isthmus.federation.messages import ServiceMessage
@@ -33,7 +34,6 @@ from isthmus.pilot.objects import (
     import_names,
     import_service,
     import_slice,
-    is_dns_label,
     is_joined_by,
     is_made_by,
     made_by,
@@ -181,9 +181,7 @@ class Workloads:
         self._without_port.pop(name, None)
         if link is None or imported is None:
             return None
-        problem = _problem(imported)
-        if problem:
-            log.warning("import cannot be carried out", peer=name[0], hostname=name[1], reason=problem)
+        if service_hindrance(imported.service, imported.called) is not None:
             return None
         if not (self._leadership.is_leading or self._holds_ports(imported)):
             return before if before is not None and self._holds_ports(before.workload.imported) else None
@@ -386,12 +384,3 @@ class Workloads:
 
 def _singly(name: ImportName) -> tuple[str, list[str]]:
     return name[0], [name[1]]
-
-
-def _problem(imported: Import) -> str:
-    """Why no Service can stand for it; a peer's words end up in names and paths of the Kubernetes API."""
-    called = imported.called.name
-    for each in (called.name, called.namespace):
-        if not is_dns_label(each):
-            return f"{each[:80]!r} cannot be part of a name in Kubernetes: expected a-z, 0-9 and '-', at most 63"
-    return "" if imported.ports else "it has no TCP port"
