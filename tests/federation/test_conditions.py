@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from isthmus.api import ImportedServiceSet
 from isthmus.api.exports import ExportRule
@@ -26,6 +27,7 @@ from isthmus.federation.imports import ImportRules
 from isthmus.federation.messages import ServiceMessage, ServicePort
 from isthmus.federation.names import MAX_SERVER_NAME_BYTES, is_server_name, outbound_sni
 from isthmus.federation.selection import Problem, QualifiedName, Scope, rule_problems
+from isthmus.identity import TrustDomain
 
 NOW = datetime(2026, 11, 22, 20, 39, 37, 123456, tzinfo=UTC)
 Rule = Mapping[str, object]
@@ -231,6 +233,27 @@ def test_an_import_whose_name_dns_does_not_take_is_told() -> None:
     assert found[0].message.endswith("… (254 characters); give it a shorter alias or domainSuffix")
     local = {**rule, "importAsLocal": True, "nameSelector": {"alias": {"namespace": "shop"}}}
     assert told_of(imports(local), message("aaaa/xxxxx")) == []
+
+
+@pytest.mark.parametrize(
+    ("accounts", "named"),
+    [
+        ((), "names nobody"),
+        (("spiffe://blue-mesh.local/ns/a/sa/b", "nonsense"), "names 'spiffe://blue-mesh.local/ns/a/sa/b' and 1 more"),
+    ],
+    ids=["nobody", "others"],
+)
+def test_an_import_that_nobody_may_answer_for_is_told(accounts: tuple[str, ...], named: str) -> None:
+    """Only identities of the peer's trust domain count: without one, whom it names is told, until it is another."""
+    table, service = imports(by_name()), replace(message("a/x"), service_accounts=accounts)
+    green = TrustDomain("green-mesh.local")
+    table.configure(table.rules, trust_domain=green)
+    (problem,) = told_of(table, service)
+    assert problem.reason == "NoTrustedServer"
+    assert f"expected an identity of green-mesh.local, and the peer {named}; correct" in problem.message
+    assert told_of(table, replace(service, service_accounts=(*accounts, f"spiffe://{green}/ns/a/sa/b"))) == []
+    table.configure(table.rules, trust_domain=TrustDomain("other.local"))
+    assert [each.reason for each in import_problems(table, lambda name: None)] == ["NoTrustedServer"]
 
 
 def test_imports_that_are_hindered_are_told_in_one_order() -> None:

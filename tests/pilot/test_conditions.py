@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pilot.red import EXPORT_ALL, IMPORT_ALL, NAMESPACE, Red, peer, red_cluster
+from tests.pilot.red import EXPORT_ALL, GREEN_CLIENT, GREEN_INGRESS, IMPORT_ALL, NAMESPACE, Red, peer, red_cluster
 from tests.pilot.test_control_plane import gateway
 from tests.waiting import until
 
@@ -80,6 +80,20 @@ async def test_a_shadowed_rule_is_told_until_it_is_moved(tmp_path: Path) -> None
         await red.apply(rules(one, everything))
         healed = await wait_reason(red, "importedserviceset", "Accepted")
         assert healed["observedGeneration"] == told["observedGeneration"] + 1
+
+
+async def test_an_import_that_nobody_may_answer_for_is_told(tmp_path: Path) -> None:
+    """A peer whose trust domain here is not that of the identities it names: each import says so, until it is."""
+    async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():
+        await red.apply(red.green_root, peer(), IMPORT_ALL)
+        await red.wait_services(1)
+        await wait_reason(red, "importedserviceset", "Accepted")
+        client = GREEN_CLIENT.replace("green-mesh.local", "lime.local")
+        await red.apply(peer(trustDomain="lime.local", clientID=client))
+        told = await wait_reason(red, "importedserviceset", "NoTrustedServer")
+        assert f"expected an identity of lime.local, and the peer names '{GREEN_INGRESS}'" in told["message"]
+        await red.apply(peer())
+        await wait_reason(red, "importedserviceset", "Accepted")
 
 
 async def test_a_set_without_peer_has_no_effect_and_says_so(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from isthmus.federation.names import (
     is_server_name,
     outbound_sni,
 )
+from isthmus.federation.servers import servers_of
+from isthmus.identity import TrustDomain
 
 MOST_SHOWN = 100
 _ELSEWHERE = "have the peer export it under another name"
@@ -57,9 +59,30 @@ def service_hindrance(service: ServiceMessage, called: ImportedName) -> Hindranc
     return None
 
 
-def hindrance(service: ServiceMessage, called: ImportedName) -> Hindrance | None:
-    """The first reason why it cannot be called, or not on each of its ports, or not by its name."""
-    return service_hindrance(service, called) or _without_name(called) or _without_server_name(service)
+def hindrance(service: ServiceMessage, called: ImportedName, trust_domain: TrustDomain | None) -> Hindrance | None:
+    """The first reason why it cannot be called, or not on each of its ports, or not by its name.
+
+    ``trust_domain`` is the peer's; None while that is not known, or not asked about.
+    """
+    return (
+        service_hindrance(service, called)
+        or (_without_server(service, trust_domain) if trust_domain is not None else None)
+        or _without_name(called)
+        or _without_server_name(service)
+    )
+
+
+def _without_server(service: ServiceMessage, trust_domain: TrustDomain) -> Hindrance | None:
+    """Nobody may answer for it: nothing listens behind its Service, and its callers' connections are refused."""
+    accounts = service.service_accounts
+    if servers_of(accounts, trust_domain):
+        return None
+    named = f"{excerpt(accounts[0])} and {len(accounts) - 1} more" if accounts else "nobody"
+    return Hindrance(
+        "NoTrustedServer",
+        f"which nobody may answer for: expected an identity of {trust_domain}, and the peer names {named}; correct"
+        " spec.security.trustDomain of the ServiceMeshPeer, or have the peer name its ingress gateway",
+    )
 
 
 def _without_name(called: ImportedName) -> Hindrance | None:

@@ -12,6 +12,7 @@ from isthmus.federation.imports import ImportedName, ImportRules
 from isthmus.federation.listing import Listing
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.selection import Problem
+from isthmus.identity import TrustDomain
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class ImportTable:
     def __init__(self, peer: str) -> None:
         self.peer = peer
         self.rules = ImportRules()
+        self._trust_domain: TrustDomain | None = None
         self.imports: dict[str, Import] = {}
         """What is imported, by exported host name."""
         self.renames = 0
@@ -48,9 +50,10 @@ class ImportTable:
         self.listing: Listing[str] = Listing()
         """:meth:`status` as JSON, kept up to date entry by entry."""
 
-    def configure(self, rules: ImportRules) -> frozenset[str]:
-        """Import by these rules."""
+    def configure(self, rules: ImportRules, *, trust_domain: TrustDomain | None = None) -> frozenset[str]:
+        """Import by these rules; ``trust_domain``, if it is known, is that of those who may answer."""
         self.rules = rules
+        self._trust_domain = trust_domain
         return frozenset(hostname for hostname in self._offered if self._settle(hostname))
 
     def offer(self, hostname: str, service: ServiceMessage | None) -> bool:
@@ -124,7 +127,7 @@ class ImportTable:
     def _judge(self, hostname: str, imported: Import | None) -> None:
         """Keep what hinders the import: whoever tells of it does so often, and there may be thousands."""
         self._hindered.pop(hostname, None)
-        found = hindrance(imported.service, imported.called) if imported is not None else None
+        found = hindrance(imported.service, imported.called, self._trust_domain) if imported is not None else None
         if imported is not None and found is not None:
             index = self.rules.deciding(imported.service) or 0
             message = f"importRules[{index}] imports {excerpt(hostname)}, {found.message}"

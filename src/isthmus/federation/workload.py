@@ -7,15 +7,14 @@ gateway ports. Source: docs/architecture.md, "How workloads reach what is import
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 
 from isthmus.federation.import_table import Import
-from isthmus.federation.messages import FEW
 from isthmus.federation.names import is_server_name, outbound_sni
 from isthmus.federation.plan import ImportedPort
 from isthmus.federation.ports import ImportKey, PortBook
 from isthmus.federation.selection import QualifiedName
-from isthmus.identity import IdentityError, SpiffeId, TrustDomain
+from isthmus.federation.servers import servers_of
+from isthmus.identity import TrustDomain
 
 MAX_NAME_LENGTH = 63
 
@@ -46,8 +45,8 @@ class Workload:
 
         ``trusted_as`` is that of the peer's configuration.
         """
-        servers = servers_of(self.imported, trust_domain)
         message = self.imported.service
+        servers = servers_of(message.service_accounts, trust_domain)
         return tuple(
             ImportedPort(port.gateway_port, self.imported.peer, message.hostname, port.port, servers, trusted_as)
             for port in self.ports
@@ -84,25 +83,3 @@ def service_name(imported: Import) -> str:
     readable = f"{called.name}-{called.namespace}"[: MAX_NAME_LENGTH - len(digest) - 1].rstrip("-")
     # A Service's name begins with a letter (RFC 1035), a DNS label need not.
     return f"{readable}-{digest}" if readable[:1].isalpha() else f"s{readable[1:]}-{digest}"
-
-
-def servers_of(imported: Import, trust_domain: TrustDomain) -> tuple[SpiffeId, ...]:
-    """Who may answer for the import: the identities that the peer names, as far as they are of its trust domain."""
-    accounts = imported.service.service_accounts
-    return (_kept_servers if len(accounts) <= FEW else _servers)(accounts, trust_domain)
-
-
-def _servers(accounts: tuple[str, ...], trust_domain: TrustDomain) -> tuple[SpiffeId, ...]:
-    found = set()
-    for account in accounts:
-        try:
-            identity = SpiffeId.parse(account)
-        except IdentityError:
-            continue
-        if identity.trust_domain == trust_domain:
-            found.add(identity)
-    return tuple(sorted(found))
-
-
-_kept_servers = lru_cache(maxsize=256)(_servers)
-"""One object for all imports of a peer, whose accounts are the same; of long lists none is kept."""

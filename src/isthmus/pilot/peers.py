@@ -175,7 +175,7 @@ class Peers:
         self._parts.exporting.configure(name, exports, self._mesh.gateway_account(config.ingress))
         if imports.locality != link.imports.rules.locality:
             self._parts.workloads.readiness_changed(name)
-        changed = link.imports.configure(imports)
+        changed = link.imports.configure(imports, trust_domain=config.remote.bundle.trust_domain)
         if config != before:
             self._connect(link, config)
         self._parts.workloads.changed(name, changed)
