@@ -135,6 +135,21 @@ def test_a_service_that_loses_its_name_is_told_with_its_rule() -> None:
     assert "exportRules[1] does not export b/x: a/x has the name x.a.svc.red-mesh-exports.local" in problem.message
 
 
+def test_an_export_without_a_tcp_port_is_told() -> None:
+    """What is shared and has ports of UDP only is told with its rule, until it has another, or goes."""
+    table = exports(by_name("a", "x"), by_name(), services=("a/x", "b/fine"))
+    portless = LocalService(QualifiedName("b", "y"), (LocalPort("dns", 53, "UDP"),))
+    table.service_changed(portless)
+    (problem,) = export_problems(table)
+    assert (problem.rule, problem.reason) == (1, "NoTCPPort")
+    assert problem.message.startswith("exportRules[1] exports b/y, which no peer can use: it has no TCP port")
+    table.service_changed(LocalService(portless.name, (*portless.ports, LocalPort("http", 80))))
+    assert export_problems(table) == []
+    table.service_changed(portless)
+    table.service_gone(portless.name)
+    assert export_problems(table) == []
+
+
 def test_imports_that_claim_one_name_are_told_with_their_rule() -> None:
     """Of two imports with one name here, the one that does not have it is told, and whose it is."""
     table = imports(by_name("a"), by_name("b", "", namespace="a"), offered=("a/x", "b/x"))

@@ -86,8 +86,9 @@ def settled(
 
 
 def export_problems(table: ExportTable) -> list[Problem]:
-    """What is wrong with an ExportedServiceSet: its rules, and services that come to a name that another has."""
-    return sorted((*table.rules.problems, *_lost_exports(table)), key=lambda problem: problem.rule)
+    """What is wrong with an ExportedServiceSet: its rules, and services that lose their name or no peer can use."""
+    found = (*table.rules.problems, *_lost_exports(table), *_portless_exports(table))
+    return sorted(found, key=lambda problem: problem.rule)
 
 
 def import_problems(table: ImportTable, ports_of: PortsOf, others: Iterable[ImportTable] = ()) -> list[Problem]:
@@ -123,6 +124,17 @@ def _lost_exports(table: ExportTable) -> Iterable[Problem]:
             "NameTaken",
             f"exportRules[{index}] does not export {lost.service.name}: {lost.winner} has the name {lost.hostname}"
             " already; give one of them another alias",
+        )
+
+
+def _portless_exports(table: ExportTable) -> Iterable[Problem]:
+    for service in table.portless():
+        index = table.rules.deciding(service) or 0
+        yield Problem(
+            index,
+            "NoTCPPort",
+            f"exportRules[{index}] exports {service.name}, which no peer can use: it has no TCP port, and nothing else"
+            " is shared; give it one, or leave it out of the rule",
         )
 
 

@@ -73,6 +73,7 @@ class ExportTable:
         self._leads_to: dict[str, QualifiedName] = {}
         self._hostname_of: dict[QualifiedName, str] = {}
         self._contested: set[str] = set()
+        self._portless: dict[str, LocalService] = {}
         self.listing: Listing[tuple[QualifiedName, str]] = Listing()
         """:meth:`status` as JSON, kept up to date entry by entry; by service and exported host name."""
 
@@ -137,6 +138,10 @@ class ExportTable:
         ]
         return sorted(lost, key=lambda each: each.service.name)
 
+    def portless(self) -> list[LocalService]:
+        """Services that are exported and have no TCP port, so that no peer can use them, sorted."""
+        return sorted(self._portless.values(), key=lambda each: each.name)
+
     def _claim(self, service: LocalService) -> str | None:
         exported = self.rules.exported_name(service) if service.can_be_exported(self._system_namespace) else None
         if exported is None:
@@ -166,12 +171,15 @@ class ExportTable:
     def _publish(self, hostname: str) -> list[ExportChange]:
         before, after = self._published.pop(hostname, None), self._message(hostname)
         led_to, winner = self._leads_to.pop(hostname, None), self._winner(hostname)
+        self._portless.pop(hostname, None)
         if led_to is not None:
             self.listing.discard((led_to, hostname))
         if after is not None and winner is not None:
             self._published[hostname] = after
             self._leads_to[hostname] = winner.service.name
             self.listing.put((winner.service.name, hostname), self._mapping(winner))
+            if not after.service_ports:
+                self._portless[hostname] = winner.service
         # Another service may say the very same of itself: the peer hears nothing, but the name leads elsewhere.
         same = before == after and led_to == self._leads_to.get(hostname)
         return [] if same else [ExportChange(hostname, before, after)]
