@@ -22,6 +22,7 @@ from isthmus.federation.conditions import (
 )
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.exports import ExportRules, LocalPort, LocalService
+from isthmus.federation.hindrances import without_gateway_port
 from isthmus.federation.import_table import ImportTable
 from isthmus.federation.imports import ImportRules
 from isthmus.federation.messages import ServiceMessage, ServicePort
@@ -269,6 +270,23 @@ def test_an_import_that_nobody_may_answer_for_is_told(accounts: tuple[str, ...],
     assert told_of(table, replace(service, service_accounts=(*accounts, f"spiffe://{green}/ns/a/sa/b"))) == []
     table.configure(table.rules, trust_domain=TrustDomain("other.local"))
     assert [each.reason for each in import_problems(table, lambda name: None)] == ["NoTrustedServer"]
+
+
+def test_what_is_found_outside_is_told_while_it_lasts() -> None:
+    """What keeps an import from being carried out follows its rule, comes after its own faults, and goes with it."""
+    table, name = imports(by_name("a"), offered=("a/x",)), hostname_of("a/x")
+    assert table.hinder(name, without_gateway_port())
+    assert not table.hinder(name, without_gateway_port())
+    table.configure(imports(by_name("b"), by_name("a")).rules)
+    (problem,) = told_of(table)
+    assert (problem.rule, problem.reason) == (1, "NoGatewayPort")
+    (own,) = told_of(table, message("a/x", ports=()))
+    assert own.reason == "NoTCPPort"
+    table.offer(name, None)
+    assert told_of(table) == []
+    assert [each.reason for each in told_of(table, message("a/x"))] == ["NoGatewayPort"]
+    assert table.hinder(name, None)
+    assert told_of(table) == []
 
 
 def test_imports_that_are_hindered_are_told_in_one_order() -> None:

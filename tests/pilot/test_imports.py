@@ -30,6 +30,7 @@ from tests.pilot.red import (
     without_server_fields,
 )
 from tests.pilot.scraping import value
+from tests.pilot.test_conditions import wait_reason
 from tests.waiting import until
 
 from isthmus.federation.messages import MAX_PORTS, Health, ServicePort, parse_service_list
@@ -472,6 +473,10 @@ async def test_an_import_waits_for_gateway_ports(tmp_path: Path) -> None:
         assert names[-1] == f"wide-{fitting - 1:02}.bookinfo.svc.red-mesh-exports.local"
         red.feed.put(RATINGS)
         await red.wait_services(fitting + 1)
+        told = await wait_reason(red, "importedserviceset", "NoGatewayPort")
+        assert told["message"].startswith(f"importRules[0] imports 'wide-{fitting:02}.bookinfo.svc.red-mesh-exports")
+        assert told["message"].count("importRules[0]") == 1
+        assert f"too few of the {LAST_PORT - FIRST_PORT + 1} gateway ports" in told["message"]
         red.feed.remove(names[0])
 
         async def is_made() -> bool:
@@ -479,6 +484,7 @@ async def test_an_import_waits_for_gateway_ports(tmp_path: Path) -> None:
             return names[0] not in found and f"wide-{fitting:02}.bookinfo.svc.red-mesh-exports.local" in found
 
         await until(is_made)
+        await wait_reason(red, "importedserviceset", "Accepted")
 
 
 async def test_any_churn_ends_as_the_peer_says(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from isthmus.federation.names import (
     is_server_name,
     outbound_sni,
 )
+from isthmus.federation.ports import FIRST_PORT, LAST_PORT
 from isthmus.federation.servers import servers_of
 from isthmus.identity import TrustDomain
 
@@ -57,6 +58,15 @@ def service_hindrance(service: ServiceMessage, called: ImportedName) -> Hindranc
             " leave it out of the rule",
         )
     return None
+
+
+def without_gateway_port() -> Hindrance:
+    """The import, or what is new of it, has to wait for a port of the egress gateway."""
+    return Hindrance(
+        "NoGatewayPort",
+        f"for which too few of the {LAST_PORT - FIRST_PORT + 1} gateway ports of this mesh are left: it stays as it was"
+        " until others are given back; import fewer services, from this peer or from others",
+    )
 
 
 def hindrance(service: ServiceMessage, called: ImportedName, trust_domain: TrustDomain | None) -> Hindrance | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, KeysView
 from dataclasses import dataclass
 
 from isthmus.api.selectors import LocalService, ServiceMapping
-from isthmus.federation.hindrances import excerpt, hindrance, tcp_ports
+from isthmus.federation.hindrances import Hindrance, excerpt, hindrance, tcp_ports
 from isthmus.federation.imports import ImportedName, ImportRules
 from isthmus.federation.listing import Listing
 from isthmus.federation.messages import ServiceMessage
@@ -46,6 +46,7 @@ class ImportTable:
         self._holders: dict[str, tuple[str, ...]] = {}
         self._clashing: set[str] = set()
         self._local: set[str] = set()
+        self._found_outside: dict[str, Hindrance] = {}
         self._hindered: dict[str, Problem] = {}
         self.listing: Listing[str] = Listing()
         """:meth:`status` as JSON, kept up to date entry by entry."""
@@ -67,8 +68,10 @@ class ImportTable:
     def clear(self) -> frozenset[str]:
         """Forget the peer altogether."""
         gone = frozenset(self.imports)
-        for each in (self.imports, self._offered, self._holders, self._clashing, self._local, self._hindered):
+        for each in (self.imports, self._offered, self._holders, self._clashing, self._local):
             each.clear()
+        self._found_outside.clear()
+        self._hindered.clear()
         self.listing.clear()
         return gone
 
@@ -106,6 +109,17 @@ class ImportTable:
         """Imports that join a Service of their name, if there is one, by exported host name, sorted."""
         return ((hostname, self.imports[hostname]) for hostname in sorted(self._local))
 
+    def hinder(self, hostname: str, found: Hindrance | None) -> bool:
+        """What keeps an import from being carried out, as whoever does that has found, or (None) no longer; whether
+        that is news. What the import itself tells comes first."""
+        if self._found_outside.get(hostname) == found:
+            return False
+        self._found_outside.pop(hostname, None)
+        if found is not None:
+            self._found_outside[hostname] = found
+        self._judge(hostname, self.imports.get(hostname))
+        return True
+
     def hindered(self) -> Iterable[Problem]:
         """What keeps imports from being called, one by one as their exported host names are sorted."""
         return (self._hindered[hostname] for hostname in sorted(self._hindered))
@@ -127,8 +141,10 @@ class ImportTable:
     def _judge(self, hostname: str, imported: Import | None) -> None:
         """Keep what hinders the import: whoever tells of it does so often, and there may be thousands."""
         self._hindered.pop(hostname, None)
-        found = hindrance(imported.service, imported.called, self._trust_domain) if imported is not None else None
-        if imported is not None and found is not None:
+        if imported is None:
+            return
+        found = hindrance(imported.service, imported.called, self._trust_domain) or self._found_outside.get(hostname)
+        if found is not None:
             index = self.rules.deciding(imported.service) or 0
             message = f"importRules[{index}] imports {excerpt(hostname)}, {found.message}"
             self._hindered[hostname] = Problem(index, found.reason, message)

@@ -124,7 +124,14 @@ class ControlPlane:
             probes=probes,
             changed=self._status.peer_changed,
         )
-        self._workloads = Workloads(client, self._cluster, self._gateways, self._links, self._leadership)
+        self._workloads = Workloads(
+            client,
+            self._cluster,
+            self._gateways,
+            self._links,
+            self._leadership,
+            hindrances_changed=self._status.sets_changed,
+        )
         tools = Tools(cluster=self._cluster, facts=facts, probes=probes, workloads=self._workloads)
         self._checks = Checks(client, tools, self._leadership, pod=settings.pod_name)
         self._staleness = Staleness(self._links, changed=self._availability_changed)

@@ -7,7 +7,7 @@ The leader writes and gives out gateway ports. Every other replica takes the por
 gateways that it serves listen where the objects lead; an import without object it knows, but does not serve yet.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -16,7 +16,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.availability import is_ready
-from isthmus.federation.hindrances import service_hindrance
+from isthmus.federation.hindrances import Hindrance, service_hindrance, without_gateway_port
 from isthmus.federation.import_table import Import
 from isthmus.federation.locality import Place, place
 from isthmus.federation.messages import ServiceMessage
@@ -71,8 +71,12 @@ class Workloads:
         gateways: Gateways,
         links: Mapping[str, Link],
         leadership: Leadership,
+        *,
+        hindrances_changed: Callable[[str], None],
     ) -> None:
-        """``links`` are the peers' links by name, live."""
+        """``links`` are the peers' links by name, live; ``hindrances_changed`` hears of which peer imports are not
+        carried out, or are again."""
+        self._hindrances_changed = hindrances_changed
         self._client = client
         self._leadership = leadership
         self._cluster = cluster
@@ -179,6 +183,7 @@ class Workloads:
         link = self._links.get(name[0])
         imported = link.imports.imports.get(name[1]) if link is not None else None
         self._without_port.pop(name, None)
+        self._hinder(name, None)
         if link is None or imported is None:
             return None
         if service_hindrance(imported.service, imported.called) is not None:
@@ -187,14 +192,20 @@ class Workloads:
             return before if before is not None and self._holds_ports(before.workload.imported) else None
         try:
             made = self._with_ports(name, imported)
-        except PortsExhaustedError as error:
-            log.error("import cannot be carried out", peer=name[0], hostname=name[1], reason=str(error))
+        except PortsExhaustedError:
             self._without_port[name] = None
+            self._hinder(name, without_gateway_port())
             return before
         if link.config is None:
             return _Made(made, "", ())
         trust_domain, trusted_as = link.config.remote.bundle.trust_domain, link.config.trusted_as
         return _Made(made, link.config.egress, made.gateway_ports(trust_domain, trusted_as=trusted_as))
+
+    def _hinder(self, name: ImportName, found: Hindrance | None) -> None:
+        """Tell the administrator why the import is not carried out as its peer says; None: it is, as far as we know."""
+        link = self._links.get(name[0])
+        if link is not None and link.imports.hinder(name[1], found):
+            self._hindrances_changed(name[0])
 
     def _holds_ports(self, imported: Import) -> bool:
         held = self._book.held()
