@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -43,6 +44,11 @@ from isthmus.pilot.objects import import_names
 from isthmus.pilot.settings import DNS_PORT
 
 pytestmark = pytest.mark.slow
+IMPORTS = {
+    "apiVersion": "federation.maistra.io/v1",
+    "kind": "ImportedServiceSet",
+    "metadata": {"name": "green-mesh", "namespace": NAMESPACE},
+}
 
 
 async def federate(red: Red, imports: str = IMPORT_ALL) -> None:
@@ -392,6 +398,29 @@ async def test_a_local_import_does_not_take_a_service_over(tmp_path: Path) -> No
 
         await until(is_gone)
         assert (await red.client.api.get(Service, "ratings", namespace="bookinfo")).metadata is not None
+
+
+async def test_an_import_into_a_namespace_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """What the API server refuses is told with its words, for that import only, until it is written."""
+    async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():
+        rules = [
+            {
+                "type": "NameSelector",
+                "importAsLocal": True,
+                "nameSelector": {"name": "ratings", "alias": {"namespace": "shop"}},
+            },
+            {"type": "NameSelector", "nameSelector": {}},
+        ]
+        red.feed.put(service("details"))
+        await federate(red, json.dumps({**IMPORTS, "spec": {"importRules": rules}}))
+        told = await wait_reason(red, "importedserviceset", "NotWritten")
+        assert told["message"].count("importRules[") == 1
+        assert f"importRules[0] imports '{RATINGS.hostname}', which is not in the cluster" in told["message"]
+        assert "cannot apply Service shop/ratings: " in told["message"]
+        await red.wait_services(1)
+        await red.kubectl("create", "namespace", "shop")
+        await red.wait_services(1, "shop")
+        await wait_reason(red, "importedserviceset", "Accepted")
 
 
 async def test_two_services_may_be_imported_under_one_local_name(tmp_path: Path) -> None:

@@ -69,6 +69,14 @@ def without_gateway_port() -> Hindrance:
     )
 
 
+def not_written(why: str) -> Hindrance:
+    """The cluster does not take the objects of the import, for what it says."""
+    return Hindrance(
+        "NotWritten",
+        f"which is not in the cluster as it should be: {why}; remove that cause, it is tried again within a minute",
+    )
+
+
 def hindrance(service: ServiceMessage, called: ImportedName, trust_domain: TrustDomain | None) -> Hindrance | None:
     """The first reason why it cannot be called, or not on each of its ports, or not by its name.
 

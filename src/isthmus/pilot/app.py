@@ -32,6 +32,7 @@ from isthmus.pilot.events import Events
 from isthmus.pilot.exporting import Exporting
 from isthmus.pilot.facts import FactFinder
 from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.hindered import Hindered
 from isthmus.pilot.inquiry import Inquiry
 from isthmus.pilot.invitations import Invitations
 from isthmus.pilot.leadership import Leadership
@@ -130,7 +131,7 @@ class ControlPlane:
             self._gateways,
             self._links,
             self._leadership,
-            hindrances_changed=self._status.sets_changed,
+            Hindered(self._links, changed=self._status.sets_changed),
         )
         tools = Tools(cluster=self._cluster, facts=facts, probes=probes, workloads=self._workloads)
         self._checks = Checks(client, tools, self._leadership, pod=settings.pod_name)

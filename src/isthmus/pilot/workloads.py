@@ -7,7 +7,7 @@ The leader writes and gives out gateway ports. Every other replica takes the por
 gateways that it serves listen where the objects lead; an import without object it knows, but does not serve yet.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -16,7 +16,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.availability import is_ready
-from isthmus.federation.hindrances import Hindrance, service_hindrance, without_gateway_port
+from isthmus.federation.hindrances import service_hindrance
 from isthmus.federation.import_table import Import
 from isthmus.federation.locality import Place, place
 from isthmus.federation.messages import ServiceMessage
@@ -24,9 +24,10 @@ from isthmus.federation.plan import ImportedPort
 from isthmus.federation.ports import ImportKey, PortBook, PortsExhaustedError
 from isthmus.federation.workload import Workload, workload
 from isthmus.kube import Change, Client, Delete, Index, ObjectKey, WorkQueue, carry_out, metadata_of, plan
-from isthmus.kube.errors import NotFound, translated
+from isthmus.kube.errors import Denied, NotFound, Refused, translated
 from isthmus.pilot.cluster import SERVICE_NAME, Cluster
 from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.hindered import Hindered
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
 from isthmus.pilot.objects import (
@@ -71,21 +72,18 @@ class Workloads:
         gateways: Gateways,
         links: Mapping[str, Link],
         leadership: Leadership,
-        *,
-        hindrances_changed: Callable[[str], None],
+        hindered: Hindered,
     ) -> None:
-        """``links`` are the peers' links by name, live; ``hindrances_changed`` hears of which peer imports are not
-        carried out, or are again."""
-        self._hindrances_changed = hindrances_changed
+        """``links`` are the peers' links by name, live."""
         self._client = client
         self._leadership = leadership
         self._cluster = cluster
         self._gateways = gateways
         self._links = links
+        self._hindered = hindered
         self._book = PortBook()
         self._held: dict[ImportName, tuple[ImportKey, ...]] = {}
         self._own_writes: OwnWrites[ImportName] = OwnWrites()
-        self._without_port: dict[ImportName, None] = {}
         self._made: dict[ImportName, _Made] = {}
         self._pods: dict[str, tuple[list[str], list[str]]] = {}
         """Where the pods of each Service in the control plane's namespace were last seen."""
@@ -182,8 +180,7 @@ class Workloads:
     def _make(self, name: ImportName, before: _Made | None) -> _Made | None:
         link = self._links.get(name[0])
         imported = link.imports.imports.get(name[1]) if link is not None else None
-        self._without_port.pop(name, None)
-        self._hinder(name, None)
+        self._hindered.begins_anew(name)
         if link is None or imported is None:
             return None
         if service_hindrance(imported.service, imported.called) is not None:
@@ -193,19 +190,12 @@ class Workloads:
         try:
             made = self._with_ports(name, imported)
         except PortsExhaustedError:
-            self._without_port[name] = None
-            self._hinder(name, without_gateway_port())
+            self._hindered.waits_for_port(name)
             return before
         if link.config is None:
             return _Made(made, "", ())
         trust_domain, trusted_as = link.config.remote.bundle.trust_domain, link.config.trusted_as
         return _Made(made, link.config.egress, made.gateway_ports(trust_domain, trusted_as=trusted_as))
-
-    def _hinder(self, name: ImportName, found: Hindrance | None) -> None:
-        """Tell the administrator why the import is not carried out as its peer says; None: it is, as far as we know."""
-        link = self._links.get(name[0])
-        if link is not None and link.imports.hinder(name[1], found):
-            self._hindrances_changed(name[0])
 
     def _holds_ports(self, imported: Import) -> bool:
         held = self._book.held()
@@ -261,12 +251,24 @@ class Workloads:
             if made is None and not observed:
                 self._release(name, None)
         elif made is not None and made.egress:
-            if await self._is_settled(made):
-                if await self._own_writes.carry_out(self._client, name, plan(observed, self._desired(name, made))):
-                    self._queue.add(name)
-                self._release(name, made)
+            await self._write(name, made, observed)
         elif made is None and self._is_unwanted(name):
             await self._remove(name, observed)
+
+    async def _write(self, name: ImportName, made: _Made, observed: list[Service | EndpointSlice]) -> None:
+        try:
+            if not await self._is_settled(made):
+                return
+            writes = plan(observed, self._desired(name, made))
+            is_another = await self._own_writes.carry_out(self._client, name, writes)
+        except (Denied, NotFound, Refused) as error:
+            if self._made.get(name) is made:
+                self._hindered.refused(name, str(error))
+            raise
+        self._hindered.written(name)
+        if is_another:
+            self._queue.add(name)
+        self._release(name, made)
 
     async def _remove(self, name: ImportName, observed: list[Service | EndpointSlice]) -> None:
         if not observed and name in self._own_writes:
@@ -343,8 +345,8 @@ class Workloads:
         kept = {ImportKey(*name, port.port) for port in made.workload.ports} if made is not None else set()
         for key in sorted(set(self._held.get(name, ())) - kept):
             self._book.give_back(key)
-            if self._without_port:  # someone waits for it
-                self.changed(*_singly(next(iter(self._without_port))))
+            if (waiting := self._hindered.first_waiting) is not None:
+                self.changed(*_singly(waiting))
         if kept:
             self._held[name] = tuple(kept)
         else:
