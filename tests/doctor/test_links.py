@@ -1,5 +1,6 @@
 """How links fare, read from resources of every kind of state."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshControlPlane, ServiceMeshPeer
 from isthmus.doctor.links import Layout, LinkLine, Resources, as_object, link_lines, table
+from isthmus.doctor.links.lines import MOST_SAID
 from isthmus.doctor.links.report import age
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
@@ -105,6 +107,23 @@ def test_links_that_do_not(status: dict[str, Any], link: str, is_ready: bool | N
     (line,) = lines(status)
     assert (line.link, line.is_ready, line.reason) == (link, is_ready, reason)
     assert line.why.startswith(why)
+
+
+def test_what_is_not_carried_out_of_a_set_is_told() -> None:
+    """A link that stands and of which a service is left out says which; whatever else is wrong comes first."""
+    problem = {"type": "Accepted", "status": "False", "reason": "NotWritten", "message": "importRules[0] " + "x " * 500}
+    refused = f"{SETS}  conditions: {json.dumps([problem])}\n"
+    (line,) = lines({"discoveryStatus": {"active": [UP]}, **ready("True", "Ready")}, sets=refused)
+    assert (line.is_ready, line.reason) == (True, "NotWritten")
+    assert as_object(line)["message"] == f"ExportedServiceSet: {problem['message']}"
+    row = " ".join(table([line], Layout(has_header=False), now=NOW).split())
+    assert "40s NotWritten ExportedServiceSet: importRules[0] x x" in row
+    assert row.endswith("x …")
+    assert len(line.why) <= MOST_SAID
+    (line,) = lines(
+        {"discoveryStatus": {"inactive": [DOWN]}, **ready("False", "Unheard", "What it says.")}, sets=refused
+    )
+    assert (line.is_ready, line.reason, line.why) == (False, "Unheard", "What it says.")
 
 
 def test_a_mesh_without_peers() -> None:

@@ -1,12 +1,13 @@
 """How links fare, from resources alone: one line for a mesh and a peer, with both directions. Pure.
 
 The evidence is what control-plane pods write of their own watch and of those that watch them; the reason is that of
-the condition Ready. Source: docs/reference.md §3.
+the condition Ready, or, if the link stands, of what is not carried out of its sets. Source: docs/reference.md §3.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import shorten
 from typing import Final, NamedTuple
 
 from isthmus.api import ExportedServiceSet, ImportedServiceSet, ServiceMeshControlPlane, ServiceMeshPeer
@@ -23,6 +24,9 @@ DIRECTIONS: Final = {
     (False, True): "from the peer",
     (False, False): "down",
 }
+
+MOST_SAID: Final = 160
+"""Characters of what is said of a set in a line; it may be a list of ten problems."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,10 @@ def _line(
     seen = (imported.status if imported else None) or ImportsStatus()
     pods = _pods(peer)
     is_ready, reason, message = _reason(peer, pods)
+    why = _in_words(reason, message)
+    if is_ready and (found := _not_accepted(exported) or _not_accepted(imported)):
+        reason, message = found
+        why = shorten(message, MOST_SAID, placeholder=" …")
     return LinkLine(
         context=context,
         namespace=key.namespace,
@@ -126,7 +134,7 @@ def _line(
         ),
         is_ready=is_ready,
         reason=reason,
-        why=_in_words(reason, message),
+        why=why,
         message=message,
         addresses=peer.spec.remote.addresses,
         trust_domain=peer.spec.security.trust_domain,
@@ -155,6 +163,14 @@ def _reason(peer: ServiceMeshPeer, pods: Iterable[PodDiscoveryStatus]) -> tuple[
     causes = [pod.watch.last_disconnect_status for pod in pods if pod.watch is not None and not pod.watch.connected]
     cause = next((each for each in causes if each), None)
     return None, "" if cause is None else "Disconnected", cause or ("" if pods else "no control plane tells of it")
+
+
+def _not_accepted(found: ExportedServiceSet | ImportedServiceSet | None) -> tuple[str, str] | None:
+    """What is not carried out of a set, in one word and in full."""
+    accepted = condition(found.status.conditions, ACCEPTED) if found is not None and found.status is not None else None
+    if found is None or accepted is None or accepted.status != "False":
+        return None
+    return accepted.reason, f"{type(found).__name__}: {accepted.message}"
 
 
 def _in_words(reason: str, message: str) -> str:

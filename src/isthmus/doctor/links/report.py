@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from isthmus.doctor.links.lines import LinkLine
 from isthmus.doctor.printable import printable
+from isthmus.federation.causes import READY
 
 
 def as_object(line: LinkLine) -> dict[str, Any]:
@@ -86,5 +87,5 @@ _COLUMNS: Final = (
     _Column("ADDRESSES", lambda line, _: ",".join(line.addresses), wide_only=True),
     _Column("TRUST DOMAIN", lambda line, _: line.trust_domain, wide_only=True),
     _Column("REASON", lambda line, _: line.reason),
-    _Column("WHY", lambda line, _: "" if line.is_ready and line.peer else line.why),
+    _Column("WHY", lambda line, _: "" if line.is_ready and line.reason == READY else line.why),
 )
