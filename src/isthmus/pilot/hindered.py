@@ -6,7 +6,7 @@ waits for a gateway port.
 
 from collections.abc import Callable, Mapping
 
-from isthmus.federation.hindrances import Hindrance, not_written, without_gateway_port
+from isthmus.federation.hindrances import Hindrance, without_gateway_port
 from isthmus.pilot.link import Link
 from isthmus.pilot.objects import ImportName
 
@@ -25,24 +25,26 @@ class Hindered:
         """The import that waits longest for a gateway port."""
         return next(iter(self._waiting), None)
 
-    def begins_anew(self, name: ImportName) -> None:
-        """The import is another, or tried once more: nothing is known to be in its way."""
+    def forget(self, name: ImportName) -> None:
+        """It is not to be carried out, or not by us."""
         self._waiting.pop(name, None)
         self._tell(name, None)
 
     def waits_for_port(self, name: ImportName) -> None:
-        """Too few gateway ports are left for it."""
+        """Too few gateway ports are left for it; whoever waits already comes first."""
+        self._waiting.pop(name, None)
         self._waiting[name] = None
         self._tell(name, without_gateway_port())
 
-    def refused(self, name: ImportName, why: str) -> None:
-        """The cluster does not take its objects."""
-        self._tell(name, not_written(why))
+    def has_ports(self, name: ImportName) -> None:
+        """It waits for none any more; whether its objects are taken is yet to be seen."""
+        if name in self._waiting:
+            self.forget(name)
 
-    def written(self, name: ImportName) -> None:
-        """Its objects are as they should be, though it may wait for ports for others."""
+    def tried(self, name: ImportName, found: Hindrance | None) -> None:
+        """What came of writing its objects: None if they are as they should be, though it may wait for more ports."""
         if name not in self._waiting:
-            self._tell(name, None)
+            self._tell(name, found)
 
     def _tell(self, name: ImportName, found: Hindrance | None) -> None:
         link = self._links.get(name[0])

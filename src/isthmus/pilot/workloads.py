@@ -16,7 +16,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.availability import is_ready
-from isthmus.federation.hindrances import service_hindrance
+from isthmus.federation.hindrances import Hindrance, not_written, service_hindrance
 from isthmus.federation.import_table import Import
 from isthmus.federation.locality import Place, place
 from isthmus.federation.messages import ServiceMessage
@@ -180,19 +180,19 @@ class Workloads:
     def _make(self, name: ImportName, before: _Made | None) -> _Made | None:
         link = self._links.get(name[0])
         imported = link.imports.imports.get(name[1]) if link is not None else None
-        self._hindered.begins_anew(name)
-        if link is None or imported is None:
-            return None
-        if service_hindrance(imported.service, imported.called) is not None:
+        if imported is None or service_hindrance(imported.service, imported.called) is not None:
+            self._hindered.forget(name)
             return None
         if not (self._leadership.is_leading or self._holds_ports(imported)):
+            self._hindered.forget(name)
             return before if before is not None and self._holds_ports(before.workload.imported) else None
         try:
             made = self._with_ports(name, imported)
         except PortsExhaustedError:
             self._hindered.waits_for_port(name)
             return before
-        if link.config is None:
+        self._hindered.has_ports(name)
+        if link is None or link.config is None:
             return _Made(made, "", ())
         trust_domain, trusted_as = link.config.remote.bundle.trust_domain, link.config.trusted_as
         return _Made(made, link.config.egress, made.gateway_ports(trust_domain, trusted_as=trusted_as))
@@ -262,13 +262,16 @@ class Workloads:
             writes = plan(observed, self._desired(name, made))
             is_another = await self._own_writes.carry_out(self._client, name, writes)
         except (Denied, NotFound, Refused) as error:
-            if self._made.get(name) is made:
-                self._hindered.refused(name, str(error))
+            self._tried(name, made, not_written(str(error)))
             raise
-        self._hindered.written(name)
+        self._tried(name, made, None)
         if is_another:
             self._queue.add(name)
         self._release(name, made)
+
+    def _tried(self, name: ImportName, made: _Made, found: Hindrance | None) -> None:
+        if self._made.get(name) is made:  # else it is another again: its turn comes
+            self._hindered.tried(name, found)
 
     async def _remove(self, name: ImportName, observed: list[Service | EndpointSlice]) -> None:
         if not observed and name in self._own_writes:
