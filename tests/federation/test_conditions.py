@@ -1,6 +1,6 @@
 """What administrators are told of their rules. Sections: docs/reference.md, "Conditions"."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -22,7 +22,7 @@ from isthmus.federation.conditions import (
 )
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.exports import ExportRules, LocalPort, LocalService
-from isthmus.federation.hindrances import without_gateway_port
+from isthmus.federation.hindrances import unlike_service, without_gateway_port
 from isthmus.federation.import_table import ImportTable
 from isthmus.federation.imports import ImportRules
 from isthmus.federation.messages import ServiceMessage, ServicePort
@@ -80,7 +80,7 @@ def told_of(table: ImportTable, *messages: ServiceMessage) -> list[Problem]:
     """What is wrong when all that is offered too."""
     for each in messages:
         table.offer(each.hostname, each)
-    return import_problems(table, lambda name: None)
+    return import_problems(table)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_an_export_without_a_tcp_port_is_told() -> None:
 def test_imports_that_claim_one_name_are_told_with_their_rule() -> None:
     """Of two imports with one name here, the one that does not have it is told, and whose it is."""
     table = imports(by_name("a"), by_name("b", "", namespace="a"), offered=("a/x", "b/x"))
-    (problem,) = import_problems(table, lambda name: None)
+    (problem,) = import_problems(table)
     assert (problem.rule, problem.reason) == (1, "NameTaken")
     assert problem.message.startswith("importRules[1] calls x.b.svc.red-mesh-exports.local x.a.svc.green-mesh-imports")
 
@@ -166,13 +166,13 @@ def test_imports_of_two_peers_that_claim_one_name_are_told() -> None:
     theirs.configure(ours.rules)
     shared = next(iter(ours.imports.values())).service
     theirs.offer(shared.hostname, shared)
-    (problem,) = import_problems(ours, lambda name: None, [theirs])
+    (problem,) = import_problems(ours, [theirs])
     assert problem.reason == "NameTaken"
     assert "x.a.shared.example, which is the name of x.a.svc.red-mesh-exports.local from peer blue-mesh" in (
         problem.message
     )
-    assert import_problems(theirs, lambda name: None, [ours]) == []
-    assert import_problems(ours, lambda name: None) == []
+    assert import_problems(theirs, [ours]) == []
+    assert import_problems(ours) == []
 
 
 def test_imports_of_two_peers_may_join_one_local_service() -> None:
@@ -182,14 +182,17 @@ def test_imports_of_two_peers_may_join_one_local_service() -> None:
     theirs.configure(ours.rules)
     shared = ours.imports["x.a.svc.red-mesh-exports.local"].service
     theirs.offer(shared.hostname, shared)
-    assert import_problems(ours, lambda name: None, [theirs]) == []
+    assert import_problems(ours, [theirs]) == []
 
 
-@pytest.mark.parametrize(("ports", "is_told"), [(None, False), ({9080, 1}, False), ({80}, True), ((), True)])
-def test_a_local_service_without_the_imports_ports_is_told(ports: set[int] | None, is_told: bool) -> None:
+@pytest.mark.parametrize(("ports", "is_told"), [({9080, 1}, False), ({80}, True), ((), True)])
+def test_a_local_service_without_the_imports_ports_is_told(ports: Collection[int], is_told: bool) -> None:
     """An import that joins a Service with which it has no port in common can never be called."""
     rule = {**by_name("a", "x", namespace="shop"), "importAsLocal": True}
-    found = import_problems(imports(rule, offered=("a/x",)), lambda name: ports)
+    table = imports(rule, offered=("a/x",))
+    imported = table.imports[hostname_of("a/x")]
+    table.hinder(hostname_of("a/x"), unlike_service(imported.service, imported.called, ports))
+    found = import_problems(table)
     assert [problem.reason for problem in found] == ["LocalServiceDiffers"] * is_told
     assert all("importRules[0]" in problem.message and "shop/x" in problem.message for problem in found)
 
@@ -204,7 +207,7 @@ def test_an_import_that_cannot_be_asked_for_is_told() -> None:
     assert "cannot be called on 1 of its 2 ports: 'outbound_.9080_._.xxx" in problem.message
     assert problem.message.endswith("have the peer export it under another name")
     table.clear()
-    assert import_problems(table, lambda name: None) == []
+    assert import_problems(table) == []
 
 
 def test_what_is_told_of_a_name_goes_with_it() -> None:
@@ -214,7 +217,7 @@ def test_what_is_told_of_a_name_goes_with_it() -> None:
     assert (problem.rule, problem.reason) == (1, "InvalidServerName")
     assert "'outbound_.9080_._.\\xe9.a.svc" in problem.message
     table.configure(ImportRules())
-    assert import_problems(table, lambda name: None) == []
+    assert import_problems(table) == []
 
 
 @pytest.mark.parametrize("offered", ["a/" + "x" * 64, "a/x..y", "a/Ratings", "a/", "a/é", "x.y/x", "../secrets"])
@@ -227,7 +230,7 @@ def test_an_import_whose_name_kubernetes_does_not_take_is_told(offered: str) -> 
     rules = imports(by_name(name="y", namespace="b")).rules
     table.offer(hostname_of("a/fine"), None)
     table.configure(rules)
-    assert import_problems(table, lambda name: None) == []
+    assert import_problems(table) == []
 
 
 @pytest.mark.parametrize("ports", [(), (0,)])
@@ -269,7 +272,7 @@ def test_an_import_that_nobody_may_answer_for_is_told(accounts: tuple[str, ...],
     assert f"expected an identity of green-mesh.local, and the peer {named}; correct" in problem.message
     assert told_of(table, replace(service, service_accounts=(*accounts, f"spiffe://{green}/ns/a/sa/b"))) == []
     table.configure(table.rules, trust_domain=TrustDomain("other.local"))
-    assert [each.reason for each in import_problems(table, lambda name: None)] == ["NoTrustedServer"]
+    assert [each.reason for each in import_problems(table)] == ["NoTrustedServer"]
 
 
 def test_what_is_found_outside_is_told_while_it_lasts() -> None:
@@ -308,7 +311,7 @@ def test_names_that_are_exported_can_be_asked_for() -> None:
 
 def test_a_rule_that_cannot_be_used_is_told() -> None:
     """A bad rule has its index, and what to do, in the message."""
-    (problem,) = import_problems(imports({**by_name("a"), "importAsLocal": True}), lambda name: None)
+    (problem,) = import_problems(imports({**by_name("a"), "importAsLocal": True}))
     assert problem.message.startswith("importRules[0] is not used: importAsLocal needs nameSelector.alias.namespace")
 
 

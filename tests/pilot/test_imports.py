@@ -370,6 +370,27 @@ async def test_a_local_import_joins_the_service_that_is_there(tmp_path: Path) ->
             await wait_slices(red, 0, "bookinfo")
 
 
+async def test_a_local_service_that_differs_is_told_until_it_does_not(tmp_path: Path) -> None:
+    """An import that joins a Service without any of its ports says so, as soon as that is so and as long as it is."""
+    users = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "ratings", "namespace": "bookinfo"},
+        "spec": {"ports": [{"port": 80}]},
+    }
+    async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():
+        await red.apply(json.dumps(users))
+        await federate(red, IMPORT_AS_LOCAL)
+        told = await wait_reason(red, "importedserviceset", "LocalServiceDiffers")
+        assert "into Service bookinfo/ratings, which has ports 80: nothing of it can be called" in told["message"]
+        await red.lab.kubectl("replace", "-f", "-", stdin=json.dumps({**users, "spec": {"ports": [{"port": 9080}]}}))
+        await wait_reason(red, "importedserviceset", "Accepted")
+        await red.lab.kubectl("replace", "-f", "-", stdin=json.dumps({**users, "spec": {"ports": [{"port": 81}]}}))
+        await wait_reason(red, "importedserviceset", "LocalServiceDiffers")
+        await red.lab.kubectl("-n", "bookinfo", "delete", "service", "ratings")
+        await wait_reason(red, "importedserviceset", "Accepted")
+
+
 async def test_a_local_import_does_not_take_a_service_over(tmp_path: Path) -> None:
     """A Service of the same name that users create before the peer exports is still theirs afterwards."""
     async with red_cluster(tmp_path) as red, red.green_reachable(), red.control_plane():

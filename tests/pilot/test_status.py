@@ -21,7 +21,6 @@ from isthmus.api.followed import FollowedExports, FollowedImports
 from isthmus.discovery import ExportFeed
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.peer_conditions import PeerFacts
-from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Client, Reflector, Selection, Store, connect
 from isthmus.kube.errors import Denied, KubeError, Unavailable
 from isthmus.logs import configure
@@ -74,10 +73,6 @@ class NoServices:
     def own_pods(self) -> Collection[str]:
         """Their names."""
         return self.pods
-
-    def local_ports(self, name: QualifiedName) -> Collection[int] | None:
-        """None."""
-        return None
 
 
 @dataclass

@@ -5,7 +5,7 @@ names the rule by its index and says what to do. Source: docs/reference.md, "Con
 "Typical status properties".
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,9 +13,9 @@ from isthmus.api.meta import Condition
 from isthmus.federation.availability import KEEP_STALE, Availability
 from isthmus.federation.causes import ACCEPTED
 from isthmus.federation.export_table import ExportTable
-from isthmus.federation.import_table import Import, ImportTable
+from isthmus.federation.import_table import ImportTable
 from isthmus.federation.listing import MOST_BYTES, Listing
-from isthmus.federation.selection import Problem, QualifiedName
+from isthmus.federation.selection import Problem
 
 UP_TO_DATE: Final = "UpToDate"
 """On an ImportedServiceSet; its time of transition is the age of what is imported while the peer is away."""
@@ -24,9 +24,6 @@ FULLY_LISTED: Final = "FullyListed"
 MOST_TOLD: Final = 10
 """Problems that one message lists; with more it says how many there are."""
 MAX_MESSAGE_LENGTH: Final = 4096
-
-PortsOf = Callable[[QualifiedName], Collection[int] | None]
-"""The TCP ports of a Service that was made by someone else; None if there is no such Service."""
 
 
 def accepted(problems: Sequence[Problem]) -> Condition:
@@ -91,14 +88,14 @@ def export_problems(table: ExportTable) -> list[Problem]:
     return sorted(found, key=lambda problem: problem.rule)
 
 
-def import_problems(table: ImportTable, ports_of: PortsOf, others: Iterable[ImportTable] = ()) -> list[Problem]:
+def import_problems(table: ImportTable, others: Iterable[ImportTable] = ()) -> list[Problem]:
     """What is wrong with an ImportedServiceSet: its rules, and imports whose name here is another's, or that no call
     can go to.
 
     ``others`` are the imports from other peers.
     """
     lost = (*_lost_imports(table), *(each for other in others for each in _lost_to(table, other)))
-    found = (*table.rules.problems, *lost, *_unfit_local_services(table, ports_of), *table.hindered())
+    found = (*table.rules.problems, *lost, *table.hindered())
     return sorted(found, key=lambda problem: problem.rule)
 
 
@@ -160,21 +157,3 @@ def _lost_to(table: ImportTable, other: ImportTable) -> Iterable[Problem]:
             f"importRules[{index}] calls {hostname} {imported.called.hostname}, which is the name of {holder} from peer"
             f" {other.peer} already; give one of them another alias or domainSuffix",
         )
-
-
-def _unfit_local_services(table: ImportTable, ports_of: PortsOf) -> Iterable[Problem]:
-    """Imports that join a local Service without having a port in common: none of their calls would arrive."""
-    for hostname, imported in table.joining():
-        local = ports_of(imported.called.name)
-        if local is None or set(local) & set(imported.ports):
-            continue
-        index = table.rules.deciding(imported.service) or 0
-        yield Problem(index, "LocalServiceDiffers", _difference(index, hostname, imported, local))
-
-
-def _difference(index: int, hostname: str, imported: Import, local: Collection[int]) -> str:
-    ports, has = (", ".join(map(str, sorted(each))) or "none" for each in (imported.ports, local))
-    return (
-        f"importRules[{index}] imports {hostname} with ports {ports} into Service {imported.called.name}, which has"
-        f" ports {has}: nothing of it can be called; give it another alias, or the Service these ports"
-    )

@@ -4,6 +4,7 @@ Pure. A peer may tell anything: what cannot be carried out is left out by whoeve
 to the administrator of the ImportedServiceSet in the words of this module. Source: docs/conditions.md.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from isthmus.federation.imports import ImportedName
@@ -20,6 +21,7 @@ from isthmus.federation.servers import servers_of
 from isthmus.identity import TrustDomain
 
 MOST_SHOWN = 100
+MOST_PORTS = 10
 _ELSEWHERE = "have the peer export it under another name"
 
 
@@ -66,6 +68,18 @@ def without_gateway_port() -> Hindrance:
         "NoGatewayPort",
         f"for which too few of the {LAST_PORT - FIRST_PORT + 1} gateway ports of this mesh are left: it stays as it was"
         " until others are given back; import fewer services, from this peer or from others",
+    )
+
+
+def unlike_service(service: ServiceMessage, called: ImportedName, ports: Collection[int]) -> Hindrance | None:
+    """The local Service that it joins has none of its ports: none of its calls would arrive."""
+    if not set(ports).isdisjoint(tcp_ports(service)):
+        return None
+    wanted, has = (", ".join(map(str, sorted(each)[:MOST_PORTS])) or "none" for each in (tcp_ports(service), ports))
+    return Hindrance(
+        "LocalServiceDiffers",
+        f"with ports {wanted}, into Service {called.name}, which has ports {has}: nothing of it can be called; give it"
+        " another alias, or the Service these ports",
     )
 
 

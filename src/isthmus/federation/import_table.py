@@ -45,7 +45,6 @@ class ImportTable:
         self._offered: dict[str, ServiceMessage] = {}
         self._holders: dict[str, tuple[str, ...]] = {}
         self._clashing: set[str] = set()
-        self._local: set[str] = set()
         self._found_outside: dict[str, Hindrance] = {}
         self._hindered: dict[str, Problem] = {}
         self.listing: Listing[str] = Listing()
@@ -68,7 +67,7 @@ class ImportTable:
     def clear(self) -> frozenset[str]:
         """Forget the peer altogether."""
         gone = frozenset(self.imports)
-        for each in (self.imports, self._offered, self._holders, self._clashing, self._local):
+        for each in (self.imports, self._offered, self._holders, self._clashing):
             each.clear()
         self._found_outside.clear()
         self._hindered.clear()
@@ -104,10 +103,6 @@ class ImportTable:
                 continue
             if (theirs, other.peer) < (ours, self.peer):
                 yield ours, theirs
-
-    def joining(self) -> Iterable[tuple[str, Import]]:
-        """Imports that join a Service of their name, if there is one, by exported host name, sorted."""
-        return ((hostname, self.imports[hostname]) for hostname in sorted(self._local))
 
     def hinder(self, hostname: str, found: Hindrance | None) -> bool:
         """What keeps an import from being carried out, as whoever does that has found, or (None) no longer; whether
@@ -169,8 +164,6 @@ class ImportTable:
         holders = self._holders[called.hostname] = (*self._holders.get(called.hostname, ()), hostname)
         if len(holders) > 1:
             self._clashing.add(called.hostname)
-        if called.is_local:
-            self._local.add(hostname)
 
     def _leave(self, hostname: str, called: ImportedName) -> None:
         holders = tuple(each for each in self._holders.pop(called.hostname) if each != hostname)
@@ -178,7 +171,6 @@ class ImportTable:
             self._clashing.discard(called.hostname)
         if holders:
             self._holders[called.hostname] = holders
-        self._local.discard(hostname)
 
     def _mapping(self, hostname: str) -> ServiceMapping:
         imported = self.imports.get(hostname)

@@ -63,7 +63,7 @@ def preview_imports(
     """
     messages = [_message(hostname) for hostname in offered]
     before, after = (_imports(each, proposed, messages, cluster_domain) for each in (current, proposed))
-    return _difference(before.status(), after.status(), import_problems(after, lambda _: None))
+    return _difference(before.status(), after.status(), import_problems(after))
 
 
 def _exports(

@@ -18,7 +18,7 @@ from isthmus.federation.messages import Health, Locality
 from isthmus.federation.plan import Endpoint
 from isthmus.federation.selection import QualifiedName
 from isthmus.kube import Change, Client, Index, ObjectKey, Reflector, Selection, Store
-from isthmus.pilot.services import health, local_service, locality, ready_endpoints
+from isthmus.pilot.services import health, locality, ready_endpoints
 from isthmus.pilot.trimming import trimmed_service, trimmed_slice
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -130,14 +130,6 @@ class Cluster:
             return ready
         slices = self._slices_by_service.get(QualifiedName(self.namespace, service))
         return sorted({address for each in slices for address in staying_addresses(each)})
-
-    def local_ports(self, name: QualifiedName) -> list[int] | None:
-        """The TCP ports of a Service that federation did not make; None if there is no such Service."""
-        known = self.services.get(ObjectKey(name.namespace, name.name))
-        service = local_service(known) if known is not None else None
-        if service is None or service.is_federation:
-            return None
-        return [port.port for port in service.ports if port.protocol == "TCP"]
 
     def own_pods(self) -> set[str]:
         """The names of all pods of the control plane's namespace."""

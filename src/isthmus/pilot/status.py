@@ -34,7 +34,7 @@ from isthmus.federation.conditions import (
 from isthmus.federation.export_table import ExportTable
 from isthmus.federation.listing import Listing
 from isthmus.federation.peer_conditions import PeerFacts, peer_conditions
-from isthmus.federation.selection import Problem, QualifiedName
+from isthmus.federation.selection import Problem
 from isthmus.federation.status import DiscoveryStatus, from_json, to_json
 from isthmus.kube import Client, ObjectKey, Store, WorkQueue
 from isthmus.kube.errors import NotFound
@@ -56,9 +56,6 @@ class Facts(Protocol):
 
     def own_pods(self) -> Collection[str]:
         """The names of all pods of the control plane's namespace."""
-
-    def local_ports(self, name: QualifiedName) -> Collection[int] | None:
-        """The TCP ports of a Service that federation did not make; None if there is no such Service."""
 
 
 PeerFactsOf = Callable[[Link, DiscoveryStatus], PeerFacts]
@@ -246,7 +243,7 @@ class StatusWriter:
         link = self._links.get(name)
         listing = link.imports.listing if link is not None else Listing()
         others = [self._links[other].imports for other in sorted(self._links) if other != name]
-        found = import_problems(link.imports, self._facts.local_ports, others) if link is not None else ()
+        found = import_problems(link.imports, others) if link is not None else ()
         chosen = link.policy.problems if link is not None else ()
         conditions = [
             accepted([*self._peer_problems("ImportedServiceSet", name), *found, *chosen]),

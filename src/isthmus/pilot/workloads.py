@@ -5,6 +5,8 @@ restart is known again at once, so that a peer that is down meanwhile takes noth
 
 The leader writes and gives out gateway ports. Every other replica takes the ports from what is written, so that the
 gateways that it serves listen where the objects lead; an import without object it knows, but does not serve yet.
+
+Some 400 lines, since whatever an import has been made into is changed here and nowhere else.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +18,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from isthmus.federation.availability import is_ready
-from isthmus.federation.hindrances import Hindrance, not_written, service_hindrance
+from isthmus.federation.hindrances import Hindrance, not_written, service_hindrance, unlike_service
 from isthmus.federation.import_table import Import
 from isthmus.federation.locality import Place, place
 from isthmus.federation.messages import ServiceMessage
@@ -264,7 +266,7 @@ class Workloads:
         except (Denied, NotFound, Refused) as error:
             self._tried(name, made, not_written(str(error)))
             raise
-        self._tried(name, made, None)
+        self._tried(name, made, self._unlike(name, made))
         if is_another:
             self._queue.add(name)
         self._release(name, made)
@@ -299,8 +301,8 @@ class Workloads:
 
     def _desired(self, name: ImportName, made: _Made) -> list[Any]:
         at = self._place(made.workload.imported)
-        service = self._cluster.services.get(made.service)
-        if made.workload.imported.called.is_local and service is not None and is_joined_by(service, name):
+        service = self._joined(name, made)
+        if service is not None:
             is_ready = self._is_ready(made, joins=True)
             addresses = self._cluster.pod_addresses(made.egress)  # beside others, who do answer
             behind = import_slice(made.workload, addresses, names_of_ports(service), is_ready=is_ready, at=at)
@@ -312,6 +314,15 @@ class Workloads:
             import_slice(made.workload, addresses, names, is_ready=is_ready, at=at),
         )
         return [made_by(self._cluster.namespace, each) for each in objects]
+
+    def _joined(self, name: ImportName, made: _Made) -> Service | None:
+        """The Service that the import joins and that is not its own, if there is one."""
+        service = self._cluster.services.get(made.service) if made.workload.imported.called.is_local else None
+        return service if service is not None and is_joined_by(service, name) else None
+
+    def _unlike(self, name: ImportName, made: _Made) -> Hindrance | None:
+        joined, imported = self._joined(name, made), made.workload.imported
+        return unlike_service(imported.service, imported.called, names_of_ports(joined)) if joined is not None else None
 
     def _place(self, imported: Import) -> Place:
         link = self._links.get(imported.peer)
