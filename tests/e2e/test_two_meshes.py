@@ -102,7 +102,7 @@ def test_deleting_a_peer_withdraws_everything(federation: Federation) -> None:
     eventually(lambda: red.get("services", "-l", "isthmus.io/peer=green-mesh")["items"] == [], within_s=10)
     assert red.get("endpointslices", "-l", "isthmus.io/peer=green-mesh")["items"] == []
     eventually(lambda: federation.last_answer()["status"] == 0, within_s=10)
-    assert red.get("importedserviceset", red.peer)["status"]["importedServices"] == []
+    eventually(lambda: red.get("importedserviceset", red.peer)["status"]["importedServices"] == [], within_s=10)
 
 
 def test_exporter_that_deletes_its_peer_withdraws_its_exports(federation: Federation) -> None:

@@ -101,7 +101,9 @@ def test_scalars_are_what_json_has(text: str, value: Any) -> None:
     assert parse(f"a: {text}")[0].plain() == {"a": value}
 
 
-VALUES = st.none() | st.booleans() | st.integers() | st.text(alphabet=st.characters(codec="utf-8"), max_size=6)
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+"""Those that stay integers."""
+VALUES = st.none() | st.booleans() | INTEGERS | st.text(alphabet=st.characters(codec="utf-8"), max_size=6)
 JSON = st.recursive(
     VALUES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abz", max_size=3), inner, max_size=3),
