@@ -92,8 +92,8 @@ def discovery_cluster_name(peer: RemotePeer) -> str:
     return f"discovery|{peer.name}|{peer.version}"
 
 
-def import_cluster_name(gateway_port: int) -> str:
-    """The cluster behind one gateway port of an egress gateway."""
+def import_cluster_name(gateway_port: int | str) -> str:
+    """The cluster behind one gateway port of an egress gateway; the port may be an operator that stands for it."""
     return f"{IMPORT_PREFIX}{gateway_port}"
 
 

@@ -13,7 +13,7 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from isthmus.api.logs import AccessLogFile
 from isthmus.envoy import failure_log, tls
 from isthmus.envoy.access_log import connection_log, refused_log
-from isthmus.envoy.cluster import IMPORT_PREFIX, METADATA, discovery_cluster_name
+from isthmus.envoy.cluster import METADATA, discovery_cluster_name, import_cluster_name
 from isthmus.envoy.http import connection_manager, discovery_route, exact_header, http_filter, route_configuration
 from isthmus.envoy.ingress import HANDSHAKE_TIMEOUT, TLS_INSPECTOR, admit_only
 from isthmus.envoy.message import packed, socket_address
@@ -27,7 +27,7 @@ PORTS_OF_A_BLOCK = 128
 cost 45 MB rather than 300."""
 PORTS_WITH_CHAINS = 512
 """Gateway ports, from the first, that have a filter chain of their own, so that what is open through one import can be
-closed without touching the others. A chain costs Envoy 11 kB: 6 MB for these, 100 MB for ten thousand imports."""
+closed without touching the others. A chain costs Envoy 9 kB: 5 MB for these, 90 MB for ten thousand imports."""
 PORTS_OF_A_BLOCK_WITH_CHAINS = 16
 """Of these, gateway ports that share a listener, which is sent anew with each import: that takes Envoy 0.1 ms for each
 chain of it."""
@@ -70,7 +70,7 @@ def imports(plan: EgressPlan, block: int, bind_address: str, imported: Mapping[i
         address=first,
         additional_addresses=[{"address": address} for address in others],
         socket_options=KEEPALIVE,
-        filter_chains=_chains(block, imported) if has_chains(block) else [{"filters": _TO_IMPORT}],
+        filter_chains=_chains(block, imported) if has_chains(block) else [{"filters": _TO_PORT_CALLED}],
         access_log=[*_import_log(plan.access_log), *failure_log.calls(METADATA)],
     )
 
@@ -92,19 +92,25 @@ def _chains(block: int, imported: Mapping[int, ImportedPort]) -> list[dict[str, 
         {
             "name": f"{port}@{imported[port].right}" if port in imported else str(port),
             "filter_chain_match": {"destination_port": {"value": port}},
-            "filters": _TO_IMPORT,
+            "filters": [_proxy_to(import_cluster_name(port))],
         }
         for port in _ports(block)
     ]
 
 
-_TO_IMPORT = [
-    {"name": f"envoy.filters.network.{name}", "typed_config": packed(config)}
-    for name, config in {
-        "set_filter_state": cluster_named(f"{IMPORT_PREFIX}%DOWNSTREAM_LOCAL_PORT%"),
-        "tcp_proxy": on_demand_proxy(stat_prefix="imports", cluster="unset", connect_attempts=CONNECT_ATTEMPTS),
-    }.items()
+def _proxy_to(cluster: str) -> dict[str, Any]:
+    proxy = on_demand_proxy(stat_prefix="imports", cluster=cluster, connect_attempts=CONNECT_ATTEMPTS)
+    return {"name": "envoy.filters.network.tcp_proxy", "typed_config": packed(proxy)}
+
+
+_TO_PORT_CALLED = [
+    {
+        "name": "envoy.filters.network.set_filter_state",
+        "typed_config": packed(cluster_named(import_cluster_name("%DOWNSTREAM_LOCAL_PORT%"))),
+    },
+    _proxy_to("unset"),
 ]
+"""Of a chain for many ports: the one that is called names the cluster."""
 
 
 def _import_log(to: AccessLogFile) -> list[dict[str, Any]]:
