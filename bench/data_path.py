@@ -34,7 +34,7 @@ ENVOY = str(BIN / "envoy") if (BIN / "envoy").exists() else shutil.which("envoy"
 BACKEND, EGRESS, INGRESS = ("127.77.0.9", 9080), ("127.77.0.1", 16000), ("127.77.0.2", 15443)
 SERVER, CLIENT = (f"spiffe://hand.local/ns/hand/sa/{name}" for name in ("ingress", "egress"))
 NAME, SERVER_NAME = "fast", "fast.hand.local"
-ROUNDS = 5
+ROUNDS = 10
 ROUND_S = 3
 
 
@@ -61,12 +61,18 @@ def _workers(side: Side, gateway: str) -> int:
     return int(words[words.index("--concurrency") + 1])
 
 
-async def _in_turn(targets: dict[str, tuple[str, int]], *, keep: bool) -> dict[str, dict[str, float]]:
+async def _in_turn(targets: dict[str, tuple[str, int]], *, keep: bool) -> dict[str, Any]:
+    """The medians of both, and of how they compare in each round: who is measured first takes turns."""
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in targets}
-    for _ in range(ROUNDS):
-        for name, (address, port) in targets.items():
-            rounds[name].append(await ask_for(ROUND_S, address, port, keep=keep))
-    return {name: {key: statistics.median(r[key] for r in found) for key in found[0]} for name, found in rounds.items()}
+    for number in range(ROUNDS):
+        for name in sorted(targets, reverse=bool(number % 2)):
+            rounds[name].append(await ask_for(ROUND_S, *targets[name], keep=keep))
+    rates = {name: [each["requests_per_s"] for each in found] for name, found in rounds.items()}
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(rates["isthmus"], rates["by_hand"], strict=True))
+    medians = {
+        name: {key: statistics.median(r[key] for r in found) for key in found[0]} for name, found in rounds.items()
+    }
+    return {**medians, "ratio": ratio}
 
 
 async def _share_backend(meshes: TwoMeshes) -> None:
