@@ -5,8 +5,6 @@ restart is known again at once, so that a peer that is down meanwhile takes noth
 
 The leader writes and gives out gateway ports. Every other replica takes the ports from what is written, so that the
 gateways that it serves listen where the objects lead; an import without object it knows, but does not serve yet.
-
-Some 400 lines, since whatever an import has been made into is changed here and nowhere else.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,12 +21,13 @@ from isthmus.federation.import_table import Import
 from isthmus.federation.locality import Place, place
 from isthmus.federation.messages import ServiceMessage
 from isthmus.federation.plan import ImportedPort
-from isthmus.federation.ports import ImportKey, PortBook, PortsExhaustedError
-from isthmus.federation.workload import Workload, workload
+from isthmus.federation.ports import ImportKey, PortsExhaustedError
+from isthmus.federation.workload import Workload
 from isthmus.kube import Change, Client, Delete, Index, ObjectKey, WorkQueue, carry_out, metadata_of, plan
 from isthmus.kube.errors import Denied, NotFound, Refused, translated
 from isthmus.pilot.cluster import SERVICE_NAME, Cluster
 from isthmus.pilot.gateways import Gateways
+from isthmus.pilot.held_ports import HeldPorts
 from isthmus.pilot.hindered import Hindered
 from isthmus.pilot.leadership import Leadership
 from isthmus.pilot.link import Link
@@ -83,8 +82,7 @@ class Workloads:
         self._gateways = gateways
         self._links = links
         self._hindered = hindered
-        self._book = PortBook()
-        self._held: dict[ImportName, tuple[ImportKey, ...]] = {}
+        self._ports = HeldPorts(cluster.namespace)
         self._own_writes: OwnWrites[ImportName] = OwnWrites()
         self._made: dict[ImportName, _Made] = {}
         self._pods: dict[str, tuple[list[str], list[str]]] = {}
@@ -106,9 +104,7 @@ class Workloads:
                 message = remembered(made)
                 services.setdefault(peer, []).extend([message] if message is not None else [])
                 kept.update(remembered_ports(made))
-        self._book = PortBook(kept)
-        for key in self._book.held():
-            self._hold((key.peer, key.hostname), {key})
+        self._ports.restore(kept)
         return services
 
     def follow(self) -> None:
@@ -185,11 +181,11 @@ class Workloads:
         if imported is None or service_hindrance(imported.service, imported.called) is not None:
             self._hindered.forget(name)
             return None
-        if not (self._leadership.is_leading or self._holds_ports(imported)):
+        if not (self._leadership.is_leading or self._ports.are_held_by(imported)):
             self._hindered.forget(name)
-            return before if before is not None and self._holds_ports(before.workload.imported) else None
+            return before if before is not None and self._ports.are_held_by(before.workload.imported) else None
         try:
-            made = self._with_ports(name, imported)
+            made = self._ports.workload(name, imported)
         except PortsExhaustedError:
             self._hindered.waits_for_port(name)
             return before
@@ -199,37 +195,10 @@ class Workloads:
         trust_domain, trusted_as = link.config.remote.bundle.trust_domain, link.config.trusted_as
         return _Made(made, link.config.egress, made.gateway_ports(trust_domain, trusted_as=trusted_as))
 
-    def _holds_ports(self, imported: Import) -> bool:
-        held = self._book.held()
-        return all(ImportKey(imported.peer, imported.service.hostname, port) in held for port in imported.ports)
-
     def _adopt_ports(self, made: Service | EndpointSlice) -> None:
         """Take over the gateway ports that the leader has given out, and the listeners with them."""
-        moved: dict[ImportName, None] = {}
-        for key, port in remembered_ports(made).items():
-            if self._book.held().get(key) != port:
-                displaced = self._book.adopt(key, port)
-                if displaced is not None:
-                    moved[displaced.peer, displaced.hostname] = None
-                moved[key.peer, key.hostname] = None
-                self._hold((key.peer, key.hostname), {key})
-        for name in moved:  # whoever has to leave a port first
+        for name in self._ports.adopt(remembered_ports(made)):
             self.changed(*_singly(name))
-
-    def _with_ports(self, name: ImportName, imported: Import) -> Workload:
-        """Its objects, with a gateway port for each port; or none of these if there are not enough."""
-        wanted = {ImportKey(imported.peer, imported.service.hostname, port) for port in imported.ports}
-        try:
-            made = workload(imported, namespace=self._cluster.namespace, book=self._book)
-        except PortsExhaustedError:
-            for key in wanted.difference(self._held.get(name, ())):
-                self._book.give_back(key)
-            raise
-        self._hold(name, wanted)
-        return made
-
-    def _hold(self, name: ImportName, keys: Iterable[ImportKey]) -> None:
-        self._held[name] = tuple({*self._held.get(name, ()), *keys})
 
     def _forget_service(self, name: ImportName, made: _Made) -> None:
         others = tuple(each for each in self._by_service.pop(made.service) if each != name)
@@ -356,15 +325,9 @@ class Workloads:
         """Give back the gateway ports that it had before it was ``made``, now that no object leads there."""
         if self._made.get(name) is not made:
             return  # it is another again: its turn comes
-        kept = {ImportKey(*name, port.port) for port in made.workload.ports} if made is not None else set()
-        for key in sorted(set(self._held.get(name, ())) - kept):
-            self._book.give_back(key)
+        for _ in self._ports.release(name, made.workload if made is not None else None):
             if (waiting := self._hindered.first_waiting) is not None:
                 self.changed(*_singly(waiting))
-        if kept:
-            self._held[name] = tuple(kept)
-        else:
-            self._held.pop(name, None)
 
     def _service_changed(self, change: Change[Service]) -> None:
         self._object_changed(change, also=self._by_service.get(change.key, ()))
