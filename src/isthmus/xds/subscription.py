@@ -59,14 +59,6 @@ class Subscription:
             else:
                 self._ask(name, view)
 
-    def _ask(self, name: str, view: ResourceView) -> None:
-        self._forced.add(name)
-        self._mark((name,))
-        if len(self.names) < self.most_names or view.get(self.type_url, name) is not None:
-            self.names.add(name)
-        elif name not in self.names:
-            self.forgotten += 1
-
     def changed(self, names: Iterable[str] | None, view: ResourceView) -> bool:
         """Note that these resources (None: any) may have changed; tell whether the client cares about any of them."""
         if names is None:
@@ -101,6 +93,14 @@ class Subscription:
                 yield name
         self._dirty.clear()
         self._forced.clear()
+
+    def _ask(self, name: str, view: ResourceView) -> None:
+        self._forced.add(name)
+        self._mark((name,))
+        if len(self.names) < self.most_names or view.get(self.type_url, name) is not None:
+            self.names.add(name)
+        elif name not in self.names:
+            self.forgotten += 1
 
     def _wants(self, name: str, view: ResourceView) -> bool:
         return name in self.names or (self.wildcard and view.is_eager(self.type_url, name))
