@@ -7,6 +7,7 @@ taken out: red is given the address of green's gateway pod itself.
 
 import asyncio
 import json
+import os
 import shutil
 import statistics
 from collections.abc import AsyncIterator
@@ -105,13 +106,27 @@ async def _envoys(folder: Path, workers: dict[str, int]) -> AsyncIterator[None]:
             await asyncio.to_thread(path.write_text, json.dumps(config))
             own = str(workers.get(name, 2))
             command = [ENVOY, "-c", str(path), "--concurrency", own, "--disable-hot-restart", "--log-level", "error"]
-            with (folder / f"{name}.log").open("wb") as log:
-                started.append(await asyncio.create_subprocess_exec(*command, stdout=log))
+            started += await _with_log(command, folder / f"{name}.log")
         yield
     finally:
         for process in started:
-            process.terminate()
+            if process.returncode is None:  # who reads a log ends with its writer
+                process.terminate()
             await process.wait()
+
+
+async def _with_log(command: list[str], log: Path) -> list[asyncio.subprocess.Process]:
+    """The process, and one that reads what it writes and keeps it, as the runtime of a container does."""
+    reader, writer = os.pipe()
+    try:
+        with log.open("wb") as file:
+            return [
+                await asyncio.create_subprocess_exec(*command, stdout=writer),
+                await asyncio.create_subprocess_exec("cat", stdin=reader, stdout=file),
+            ]
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _write_certificates(folder: Path) -> dict[str, Any]:
