@@ -155,6 +155,17 @@ spec:
     assert await kubectl("get", "deploy", "web", "-o", images) == "a:1 b:2 2"
 
 
+async def test_server_side_apply_puts_lists_into_the_order_that_is_applied(kubectl: Kubectl) -> None:
+    """What comes new before an item that was there stands before it; an item of another manager stays."""
+    ports = SERVICE.replace("{port: 80}", "{name: b, port: 81}")
+    await kubectl("apply", "--server-side", "-f", "-", stdin=ports)
+    other = SERVICE.replace("{port: 80}", "{name: c, port: 82}")
+    await kubectl("apply", "--server-side", "--field-manager=other", "-f", "-", stdin=other)
+    both = SERVICE.replace("{port: 80}", "{name: a, port: 80}, {name: b, port: 81}")
+    await kubectl("apply", "--server-side", "-f", "-", stdin=both)
+    assert await kubectl("get", "svc", "web", "-o", "jsonpath={.spec.ports[*].port}") == "80 81 82"
+
+
 async def test_server_side_apply_names_conflicts_and_gives_up_what_it_no_longer_applies(crontabs: Kubectl) -> None:
     """``apply --server-side`` owns what it applies; another manager's value is a conflict until it is forced."""
     await crontabs("apply", "--server-side", "-f", "-", stdin=CRONTAB)

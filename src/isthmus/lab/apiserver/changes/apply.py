@@ -152,11 +152,18 @@ def _merge(live: Any, wanted: Any, path: Path, topology: Topology) -> Any:
 
 
 def _merge_items(live: list[Any], wanted: list[Any], path: Path, shape: Shape, topology: Topology) -> list[Any]:
-    """Items by their keys: the live order, then what is new."""
-    found = dict(elements(live, shape))
-    for key, one in elements(wanted, shape):
-        found[key] = _merge(found.get(key), one, (*path, key), topology)
-    return list(found.values())
+    """Items by their keys, in the order that is wanted; what only others have stays before what it stood before."""
+    there, applied = dict(elements(live, shape)), dict(elements(wanted, shape))
+    merged = {key: _merge(there.get(key), one, (*path, key), topology) for key, one in applied.items()}
+    ordered: dict[str, Any] = {}
+    rest = iter(merged)
+    for key, one in there.items():
+        if key not in merged:
+            ordered[key] = one
+        while key in merged and key not in ordered:
+            before = next(rest)
+            ordered[before] = merged[before]
+    return [*ordered.values(), *(merged[key] for key in rest)]
 
 
 def _remove(obj: Any, path: Path, topology: Topology) -> None:
