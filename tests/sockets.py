@@ -1,15 +1,18 @@
 """What the kernel knows of TCP sockets in this network namespace (proc(5), /proc/net/tcp)."""
 
+import socket
 from pathlib import Path
 
 _ESTABLISHED, _SYN_SENT, _CLOSE_WAIT = "01", "02", "08"
 
 
-def served_at(port: int) -> int:
-    """How many connections that were taken at this port are not closed yet on our side."""
-    return sum(
-        local.endswith(f":{port:04X}") and state in {_ESTABLISHED, _CLOSE_WAIT} for local, _, state in _sockets()
-    )
+def served_at(host: str, port: int) -> int:
+    """How many connections that were taken at this address and port are not closed yet on our side.
+
+    The address counts: a port that the kernel has chosen may be that of somebody's own end at another address.
+    """
+    served = f"{socket.inet_aton(host)[::-1].hex().upper()}:{port:04X}"
+    return sum(local == served and state in {_ESTABLISHED, _CLOSE_WAIT} for local, _, state in _sockets())
 
 
 def calling(port: int) -> int:

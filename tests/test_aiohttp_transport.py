@@ -37,7 +37,7 @@ async def served(answer: bytes, asked: list[bytes] | None = None) -> AsyncIterat
     async with server:
         async with httpx2.AsyncClient(transport=transport, base_url=f"http://{host}:{port}", timeout=5) as client:
             yield client
-        await until(lambda: not served_at(port))
+        await until(lambda: not served_at(host, port))
 
 
 def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:

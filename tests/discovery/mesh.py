@@ -142,9 +142,9 @@ async def in_background(work: Coroutine[object, object, object]) -> AsyncIterato
         task.cancel()
 
 
-async def all_closed(port: int) -> None:
+async def all_closed(port: int, *, host: str = HOST) -> None:
     """Wait until what was taken at this port is closed, also where the handshake was not over.
 
     Before Python 3.12, no server waits for those; their transports would outlive the test's loop.
     """
-    await until(lambda: not served_at(port))
+    await until(lambda: not served_at(host, port))

@@ -73,7 +73,7 @@ async def agent() -> AsyncIterator[Agent]:
         us.prober, context, host=POD, port=0, admitted=[PILOT, FORMER_PILOT], order_timeout_s=1
     ) as port:
         yield Agent(us, port)
-    await all_closed(port)
+    await all_closed(port, host=POD)
 
 
 async def test_the_pilot_gets_a_report(agent: Agent) -> None:
