@@ -26,8 +26,8 @@ _FREE_MAPS = frozenset(("fieldsV1", "raw", "parameters", "extra"))
 _SAME_AS = {("project.openshift.io", "Project"): ("", "Namespace")}
 _PLACES = {"Container": "containers", "ServiceSpec": "spec"}
 """Where a model stands in its kind, if that tells how a list in it merges."""
-_RETAINING = frozenset(("volumes", "strategy"))
-"""What loses the fields that a patch does not name."""
+_RETAINING = frozenset((("PodSpec", "volumes"), ("PodSpec", "resourceClaims"), ("DeploymentSpec", "strategy")))
+"""Fields, by model, of which a patch names all parts that are to stay."""
 _ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 _INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
 _SCALARS: dict[Any, Schema] = {
@@ -80,15 +80,11 @@ def _merging(model: str, name: str, hint: Any) -> Schema:
     """
     of = typing.get_args(_bare(hint)) if typing.get_origin(_bare(hint)) is list else ()
     key = merge_key((_PLACES.get(model, ""), name))
-    if of and key and key in getattr(of[0], "__struct_fields__", ()):
-        return {"x-kubernetes-patch-merge-key": key, "x-kubernetes-patch-strategy": _strategy("merge", name)}
-    if of == (str,) and name in PRIMITIVE_MERGE:
-        return {"x-kubernetes-patch-strategy": "merge"}
-    return {"x-kubernetes-patch-strategy": "retainKeys"} if name == "strategy" else {}
-
-
-def _strategy(first: str, name: str) -> str:
-    return f"{first},retainKeys" if name in _RETAINING else first
+    by_key = bool(of) and key in getattr(of[0], "__struct_fields__", ())
+    merges = by_key or (of == (str,) and name in PRIMITIVE_MERGE)
+    strategy = [*(["merge"] if merges else ()), *(["retainKeys"] if (model, name) in _RETAINING else ())]
+    found = {"x-kubernetes-patch-merge-key": key} if by_key else {}
+    return {**found, "x-kubernetes-patch-strategy": ",".join(strategy)} if strategy else found
 
 
 def _field(name: str, hint: Any) -> Schema:
