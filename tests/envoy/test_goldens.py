@@ -20,6 +20,7 @@ from isthmus.envoy import cluster, egress, endpoint, ingress, message, secret, t
 from isthmus.envoy.access_format import OPERATORS
 from isthmus.federation.names import MAX_SERVER_NAME_BYTES, outbound_sni
 from isthmus.federation.plan import EgressPlan, Endpoint, IngressPlan, RemotePeer
+from isthmus.federation.ports import FIRST_PORT, LAST_PORT
 
 ADS = {"ads": {}, "resource_api_version": "V3"}
 SERVER_NAME = "outbound_.9080_._.reviews.bookinfo.svc.red-mesh-exports.local"
@@ -94,6 +95,16 @@ def _maps_sorted(value: Any) -> Any:
 def test_the_resource_is_as_reviewed(name: str, golden: Golden) -> None:
     """Each difference to the golden file is a decision."""
     golden(name, [readable(built) for built in GOLDENS[name]()])
+
+
+def test_each_gateway_port_is_listened_on_by_one_listener() -> None:
+    """Blocks have all gateway ports and no others, none of them twice, and no two a name."""
+    blocks = sorted({egress.block_of(port) for port in range(FIRST_PORT, LAST_PORT + 1)})
+    listeners = [egress.imports(plans.EGRESS, block, plans.BIND_ADDRESS, {}) for block in blocks]
+    addresses = [[each.address, *(more.address for more in each.additional_addresses)] for each in listeners]
+    ports = [address.socket_address.port_value for each in addresses for address in each]
+    assert ports == list(range(FIRST_PORT, LAST_PORT + 1))
+    assert len({each.name for each in listeners}) == len(blocks)
 
 
 def test_an_ingress_without_peers_lets_nobody_in() -> None:
