@@ -108,31 +108,13 @@ class ControlPlane:
             links=self._links,
             started_at=time.monotonic(),
         )
-        sources = Sources(
-            namespace=settings.namespace,
-            leadership=self._leadership,
-            links=self._links,
-            exports=tables,
-            peer_facts=facts.peer_facts,
-            events=Events(client, pod=settings.pod_name),
-        )
-        self._status = StatusWriter(client, self._cluster, sources)
+        self._status = StatusWriter(client, self._cluster, self._sources(facts))
         probes = Probes(self._mesh, self._cluster, self._tls, pod_ip=settings.pod_ip)
         self._inquiry = Inquiry(
-            self._links,
-            self._leadership,
-            facts=facts,
-            probes=probes,
-            changed=self._status.peer_changed,
+            self._links, self._leadership, facts=facts, probes=probes, changed=self._status.peer_changed
         )
-        self._workloads = Workloads(
-            client,
-            self._cluster,
-            self._gateways,
-            self._links,
-            self._leadership,
-            Hindered(self._links, changed=self._status.sets_changed),
-        )
+        hindered = Hindered(self._links, changed=self._status.sets_changed)
+        self._workloads = Workloads(client, self._cluster, self._gateways, self._links, self._leadership, hindered)
         tools = Tools(cluster=self._cluster, facts=facts, probes=probes, workloads=self._workloads)
         self._checks = Checks(client, tools, self._leadership, pod=settings.pod_name)
         self._staleness = Staleness(self._links, changed=self._availability_changed)
@@ -177,6 +159,16 @@ class ControlPlane:
             self._is_serving = True
             set_aside()
             log.info("control plane serves", mesh=self._mesh.name, trust_domain=str(self._mesh.trust_domain))
+
+    def _sources(self, facts: FactFinder) -> Sources:
+        return Sources(
+            namespace=self._settings.namespace,
+            leadership=self._leadership,
+            links=self._links,
+            exports=self._exporting.tables,
+            peer_facts=facts.peer_facts,
+            events=Events(self._client, pod=self._settings.pod_name),
+        )
 
     def _parts(self) -> Parts:
         return Parts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.lab.apiserver.definitions import definition
 
 from isthmus.lab.apiserver.admission.definition import definition_errors
 
@@ -15,19 +16,8 @@ def wrong_fields(spec: Any, **version: Any) -> list[str]:
     """Which fields of a version are complained of, when this is the schema of ``spec``, whose rule selects ``a``."""
     rules = [{"rule": "self.spec.a == 'x' && self.spec.b[0].a == 'y'"}]
     root = {"type": "object", "properties": {"spec": spec}, "x-kubernetes-validations": rules}
-    definition = {
-        "metadata": {"name": "things.example.org"},
-        "spec": {
-            "group": "example.org",
-            "scope": "Namespaced",
-            "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
-            "versions": [
-                {"name": "v1", "storage": True, "served": True, "schema": {"openAPIV3Schema": root}, **version}
-            ],
-        },
-    }
     places = "spec.versions[0].", "schema.openAPIV3Schema.properties"
-    fields = [error.field for error in definition_errors(definition, None)]
+    fields = [error.field for error in definition_errors(definition(root, **version), None)]
     return [field.removeprefix(places[0]).removeprefix(places[1]) for field in fields]
 
 

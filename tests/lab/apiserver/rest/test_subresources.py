@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.lab.apiserver.definitions import definition
 
 from isthmus.lab.apiserver.rest.writing import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
@@ -23,23 +24,12 @@ DEPLOYMENT: dict[str, Any] = {
     },
 }
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-CRON_TABS: dict[str, Any] = {
-    "metadata": {"name": "crontabs.stable.example.com"},
-    "spec": {
-        "group": "stable.example.com",
-        "scope": "Namespaced",
-        "names": {"plural": "crontabs", "kind": "CronTab"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-                "subresources": {"scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}},
-            }
-        ],
-    },
-}
+CRON_TABS = definition(
+    {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    group="stable.example.com",
+    kind="CronTab",
+    subresources={"scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}},
+)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.lab.apiserver.definitions import definition
 
 from isthmus.api.crds import crds
 from isthmus.lab.apiserver.admission.definition import definition_errors
@@ -36,16 +37,7 @@ def said(rule: str | dict[str, Any], *, at_root: bool = False) -> list[str]:
     """What is said of a definition whose ``spec``, or whose whole, has a rule."""
     rules = {"x-kubernetes-validations": [rule if isinstance(rule, dict) else {"rule": rule}]}
     root = {"type": "object", "properties": {"spec": SPEC | ({} if at_root else rules)}} | (rules if at_root else {})
-    definition = {
-        "metadata": {"name": "things.example.org"},
-        "spec": {
-            "group": "example.org",
-            "scope": "Namespaced",
-            "names": {"plural": "things", "singular": "thing", "kind": "Thing"},
-            "versions": [{"name": "v1", "storage": True, "served": True, "schema": {"openAPIV3Schema": root}}],
-        },
-    }
-    return [str(error) for error in definition_errors(definition, None)]
+    return [str(error) for error in definition_errors(definition(root), None)]
 
 
 @pytest.mark.parametrize(
